@@ -1,0 +1,149 @@
+//! What controller and agent say to each other. Nothing else is ever sent.
+//!
+//! Each message is a frame: four bytes of length (big endian), then [`postcard`] of a [`ToAgent`] or a [`FromAgent`].
+
+use serde::{Deserialize, Serialize};
+
+use crate::change::probe::Stat;
+use crate::change::{Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry};
+use crate::value::Map;
+
+/// Goes up with every change of a message. Both sides say theirs first and must agree.
+pub const VERSION: u32 = 1;
+
+/// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
+pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;
+
+/// From the controller.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum ToAgent {
+    /// First message.
+    Hello {
+        /// See [`VERSION`].
+        version: u32,
+    },
+    /// Run a task: all items of its loop in one message.
+    Task(Task),
+    /// Answer one question of a module that plans on the controller.
+    Ask(Question),
+    /// Carry out a plan that was made on the controller.
+    CarryOut {
+        /// The plan.
+        plan: Plan,
+        /// Whether to make the changes.
+        mode: Mode,
+        /// Changes foreseen so far by other agents of this host, in a check.
+        foreseen: Vec<Change>,
+    },
+    /// A piece of a large file that the agent asked for.
+    Blob {
+        /// SHA-256 of the whole, hex.
+        sha256: String,
+        /// The piece; an empty one ends the file.
+        bytes: Vec<u8>,
+    },
+    /// End the running task's programs.
+    Cancel,
+}
+
+/// A task for the agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Task {
+    /// The module.
+    pub module: String,
+    /// Arguments of each item of the loop; one where there is no loop.
+    pub items: Vec<Map>,
+    /// Whether to make the changes.
+    pub mode: Mode,
+    /// Whether differences are wanted.
+    pub diff: bool,
+    /// Variables added to the environment.
+    pub environment: Vec<(String, String)>,
+    /// Seconds after which the task is ended; none: never.
+    pub timeout: Option<u64>,
+    /// Changes foreseen since this agent last heard, by other agents of this host, in a check.
+    pub foreseen: Vec<Change>,
+}
+
+/// From the agent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum FromAgent {
+    /// First message.
+    Hello {
+        /// See [`VERSION`].
+        version: u32,
+        /// The user it runs as.
+        user: String,
+        /// Process id.
+        pid: u32,
+    },
+    /// What came of one item.
+    Item {
+        /// Which, from 0.
+        index: u32,
+        /// What came of it.
+        outcome: Outcome,
+    },
+    /// All items are done.
+    Finished,
+    /// What came of [`ToAgent::CarryOut`]: one [`Done`] a change, and the outcome without the module's own values.
+    CarriedOut {
+        /// One a change that was made.
+        done: Vec<Done>,
+        /// Changed, diff, foreseen, failure.
+        outcome: Outcome,
+    },
+    /// The answer to [`ToAgent::Ask`].
+    Answer(Result<Answer, Failure>),
+    /// A large file is needed.
+    NeedBlob {
+        /// SHA-256 of the whole, hex.
+        sha256: String,
+    },
+    /// The message could not be understood, or the agent is broken.
+    Broken {
+        /// What happened.
+        message: String,
+    },
+}
+
+/// A call of `Probe`, from afar.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Question {
+    Stat { path: String, follow: bool },
+    Read { path: String },
+    Digest { path: String, algorithm: String },
+    List { path: String },
+    User { name: String },
+    Group { name: String },
+    GroupsOf { user: String },
+    Unit { name: String, scope: String },
+    Package { name: String },
+    Query { argv: Vec<String> },
+    Vouched { program: Program },
+    Http { request: Request },
+    Connect { host: String, port: u16, milliseconds: u64 },
+    Environment,
+    Me,
+    FindProgram { name: String },
+    FreeSpace { path: String },
+}
+
+/// The answer to a [`Question`].
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub enum Answer {
+    Stat(Option<Stat>),
+    Bytes(Option<Vec<u8>>),
+    Text(Option<String>),
+    Names(Option<Vec<String>>),
+    User(Option<UserEntry>),
+    Group(Option<GroupEntry>),
+    Unit(UnitState),
+    Output(Output),
+    Response(Response),
+    Connected(Result<(), String>),
+    Environment(Vec<(String, String)>),
+    Space(Option<(u64, u64)>),
+}

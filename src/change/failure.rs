@@ -1,0 +1,141 @@
+//! Why a task could not be planned or applied.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::Map;
+use crate::value::arguments::Misfit;
+
+/// Why a task could not be planned or applied. It knows no places: `run` turns [`Failure::argument`] into the place of that key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+pub enum Failure {
+    /// An argument does not fit.
+    #[error("{message}")]
+    Argument {
+        /// Which; dotted where nested, empty when the whole is meant.
+        argument: String,
+        /// What is wrong with it.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
+    /// A file that is needed is not there.
+    #[error("`{}` does not exist", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The argument that names it.
+        argument: String,
+    },
+    /// The operating system refused.
+    #[error("cannot {doing} `{}`: {message}", path.display())]
+    Io {
+        /// "read", "write", ...
+        doing: String,
+        /// The file.
+        path: PathBuf,
+        /// The system's words.
+        message: String,
+        /// The system's error number (`errno`), 0 where there is none.
+        errno: i32,
+    },
+    /// The host is no longer what the change was planned from.
+    #[error("`{}` was changed by somebody else meanwhile: {what}", path.display())]
+    Moved {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// A program failed.
+    #[error("`{program}` failed with return code {rc}{}", last_line(stderr))]
+    Program {
+        /// The program, as a person would type it.
+        program: String,
+        /// Its return code.
+        rc: i32,
+        /// What it printed.
+        stdout: String,
+        /// What it complained.
+        stderr: String,
+    },
+    /// A check cannot know. Not an error: it makes the task's outcome unknown.
+    #[error("cannot be predicted: {why}")]
+    Unknown {
+        /// A short clause.
+        why: String,
+    },
+    /// The module itself says that the task failed.
+    #[error("{message}")]
+    Failed {
+        /// What happened.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+        /// What `register` gets besides `msg` and `failed`.
+        values: Map,
+    },
+}
+
+fn last_line(stderr: &str) -> String {
+    stderr.lines().rev().find(|line| !line.trim().is_empty()).map_or_else(String::new, |line| format!(": {}", line.trim()))
+}
+
+impl Failure {
+    /// Returns a failure about an argument.
+    pub fn argument(argument: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Argument { argument: argument.into(), message: message.into(), hint: None }
+    }
+
+    /// Returns a plain failure.
+    pub fn failed(message: impl Into<String>) -> Self {
+        Self::Failed { message: message.into(), hint: None, values: Map::new() }
+    }
+
+    /// Returns "cannot be predicted".
+    pub fn unknown(why: impl Into<String>) -> Self {
+        Self::Unknown { why: why.into() }
+    }
+
+    /// Returns a failure of the operating system.
+    pub fn io(doing: &str, path: impl Into<PathBuf>, error: &std::io::Error) -> Self {
+        Self::Io { doing: doing.to_owned(), path: path.into(), message: plain(error), errno: error.raw_os_error().unwrap_or_default() }
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
+        if let Self::Argument { hint, .. } | Self::Failed { hint, .. } = &mut self {
+            *hint = Some(text.into());
+        }
+        self
+    }
+
+    /// Adds values for `register`.
+    pub fn with(mut self, name: &str, value: impl Into<crate::value::Value>) -> Self {
+        if let Self::Failed { values, .. } = &mut self {
+            values.insert(name.into(), value.into());
+        }
+        self
+    }
+
+    /// Returns the argument that the failure is about.
+    pub fn about(&self) -> Option<&str> {
+        match self {
+            Self::Argument { argument, .. } | Self::Missing { argument, .. } if !argument.is_empty() => Some(argument),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the system's words without Rust's "(os error 2)".
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+impl From<Misfit> for Failure {
+    fn from(misfit: Misfit) -> Self {
+        Self::Argument { argument: misfit.argument, message: misfit.message, hint: None }
+    }
+}

@@ -1,0 +1,49 @@
+//! A channel of bytes to a host.
+
+use std::path::PathBuf;
+
+use crate::value::secret::Secret;
+
+/// How to reach a host: what inventory, keywords and flags came to. All values are rendered.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Target {
+    /// The name in the inventory, for messages.
+    pub name: String,
+    /// `ansible_connection`: `ssh` (also `paramiko`, `smart`) or `local`.
+    pub connection: String,
+    /// `ansible_host`, else the name.
+    pub host: String,
+    /// `ansible_port`; `None`: ssh_config's, else 22.
+    pub port: Option<u16>,
+    /// `ansible_user`, `-u`, `remote_user`; `None`: ssh_config's, else the login name.
+    pub user: Option<String>,
+    /// `ansible_password`, `ansible_ssh_pass`, `-k`.
+    pub password: Option<Secret<String>>,
+    /// `ansible_ssh_private_key_file`, `--private-key`.
+    pub key_file: Option<PathBuf>,
+    /// `ansible_ssh_private_key_passphrase`.
+    pub key_passphrase: Option<Secret<String>>,
+    /// `ansible_ssh_common_args` and `ansible_ssh_extra_args`, in this order; each with the name it came from.
+    pub arguments: Vec<(String, String)>,
+    /// `ansible_host_key_checking` / `ansible_ssh_host_key_checking`; `None`: ssh_config's, else strict.
+    pub host_key_checking: Option<bool>,
+    /// `ansible_timeout`, `-T`, seconds; `None`: ssh_config's, else 10.
+    pub timeout: Option<u64>,
+    /// Where the agent is kept on the host; `None`: the login user's cache folder.
+    pub agent_folder: Option<String>,
+}
+
+/// How to become another user.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Become {
+    /// `sudo` or `su`.
+    pub method: String,
+    /// The user to become.
+    pub user: String,
+    /// The password it may ask for.
+    pub password: Option<Secret<String>>,
+    /// More flags for the method.
+    pub flags: Option<String>,
+    /// The program, where it is not the method's name.
+    pub program: Option<String>,
+}

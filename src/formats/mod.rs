@@ -1,0 +1,1 @@
+//! File formats that modules read and write: pure functions over bytes and text, no host.

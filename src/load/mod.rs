@@ -1,0 +1,3 @@
+//! Files to a checked structure; no host is touched.
+
+pub mod playbook;

@@ -1,0 +1,3 @@
+//! Parses the command line and exits with its code.
+
+fn main() {}

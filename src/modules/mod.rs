@@ -1,0 +1,190 @@
+//! The modules a task can name, one file each.
+//!
+//! To add one: write `src/modules/<name>.rs`, then add its two lines below (`mod` and the entry of [`ALL`]). Docs, schema,
+//! argument checks, check mode and the tests over the whole table follow from that.
+
+use std::path::{Path, PathBuf};
+
+use schemars::{JsonSchema, Schema, schema_for};
+use serde::de::DeserializeOwned;
+
+use crate::change::{Done, Failure, Plan, Probe};
+use crate::value::{Map, Value, arguments};
+
+mod ping;
+
+/// Every module, in the order of the alphabet.
+pub const ALL: &[Entry] = &[Entry::of::<ping::Ping>()];
+
+/// A module: its arguments are the fields, its manual is the doc comments, its examples are tests.
+pub trait Module: DeserializeOwned + JsonSchema {
+    /// The name a task has for it.
+    const NAME: &'static str;
+    /// Tasks that are documentation and test at once.
+    const EXAMPLES: &'static [Example];
+    /// Where `plan` runs.
+    const RUNS: Runs = Runs::OnHost;
+    /// Whether a second run changes nothing. A command cannot promise that.
+    const RESTS: bool = true;
+    /// The argument that takes free text (`command: ls -l`).
+    const FREE_FORM: Option<&'static str> = None;
+    /// Whether any argument name goes (`set_fact`): the struct then has a flattened map.
+    const ANY_ARGUMENT: bool = false;
+    /// Arguments that stay templates and are not rendered before `prepare` sees them (`that`, `var`).
+    const UNRENDERED: &'static [&'static str] = &[];
+
+    /// Does the controller's part before the arguments go to the host: reads files, renders templates. Puts what it
+    /// found into `arguments`, under names that begin with `_`.
+    fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
+        let _ = (arguments, controller);
+        Ok(())
+    }
+
+    /// Says what has to change on `host` for it to be as the arguments ask.
+    fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure>;
+
+    /// Returns what `register` gets, after the changes of `plan` were made. `done` has one entry a change.
+    /// Return [`Failure::Failed`] here when a program or a server said no.
+    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
+        let _ = (done, host);
+        Ok(plan.values.clone())
+    }
+}
+
+/// Where a module's `plan` runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Runs {
+    /// On the host, in the agent.
+    OnHost,
+    /// On the controller, looking at the host from afar: for modules with secrets or files that must not travel.
+    OnController,
+    /// On the controller; there need not be a host at all (`debug`).
+    WithoutHost,
+}
+
+/// What a module's `prepare` may ask of the controller.
+pub trait Controller {
+    /// Returns the file that a task means by `name`: looked for in the role's `folder` (`files`, `templates`, `vars`), then as Ansible does.
+    fn find(&self, folder: &str, name: &str) -> Result<PathBuf, Failure>;
+
+    /// Returns a file's content, decrypted where it is a vault.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Failure>;
+
+    /// Returns what a file is on the controller: `None` where there is nothing.
+    fn stat(&self, path: &Path) -> Result<Option<crate::change::probe::Stat>, Failure>;
+
+    /// Returns the paths below a folder, relative to it, sorted, folders included (with a `/` at the end).
+    fn walk(&self, path: &Path) -> Result<Vec<String>, Failure>;
+
+    /// Makes a large file ready to be streamed, and returns its `_content` argument ({`sha256`, `size`}).
+    fn blob(&self, path: &Path) -> Result<Value, Failure>;
+
+    /// Renders a template file. `options`: `trim_blocks`, `lstrip_blocks`, `newline_sequence`, `variable_start_string`, ... as the template module has them.
+    fn render_file(&self, path: &Path, options: &Map) -> Result<Value, Failure>;
+
+    /// Renders a value of the task.
+    fn render(&self, value: &Value) -> Result<Value, Failure>;
+
+    /// Evaluates an expression (without braces).
+    fn expression(&self, text: &str) -> Result<Value, Failure>;
+
+    /// Evaluates a condition; the error is [`Failure::Unknown`] where it cannot be told.
+    fn condition(&self, text: &Value) -> Result<bool, Failure>;
+
+    /// Loads a YAML or JSON variables file.
+    fn variables(&self, path: &Path) -> Result<Map, Failure>;
+
+    /// Keeps a text out of every output of this run.
+    fn secret(&self, text: &str);
+
+    /// How much the user wants to see (`-v` is 1).
+    fn verbosity(&self) -> u8;
+}
+
+/// A task that is documentation and test at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Example {
+    /// A sentence.
+    pub title: &'static str,
+    /// The arguments, YAML.
+    pub task: &'static str,
+    /// Files on the host before the task: path and text. A path that ends in `/` is a directory.
+    pub given: &'static [(&'static str, &'static str)],
+    /// Whether it changes something on that host.
+    pub changes: bool,
+}
+
+/// A module with its type forgotten, so that all of them fit one table.
+#[derive(Clone, Copy)]
+pub struct Entry {
+    /// See [`Module::NAME`].
+    pub name: &'static str,
+    /// See [`Module::EXAMPLES`].
+    pub examples: &'static [Example],
+    /// See [`Module::RUNS`].
+    pub runs: Runs,
+    /// See [`Module::RESTS`].
+    pub rests: bool,
+    /// See [`Module::FREE_FORM`].
+    pub free_form: Option<&'static str>,
+    /// See [`Module::ANY_ARGUMENT`].
+    pub any_argument: bool,
+    /// See [`Module::UNRENDERED`].
+    pub unrendered: &'static [&'static str],
+    /// Returns the JSON schema of the arguments, with the doc comments.
+    pub schema: fn() -> Schema,
+    /// Checks arguments without a host; they must be rendered.
+    pub check: fn(&Map) -> Result<(), Failure>,
+    /// See [`Module::prepare`].
+    pub prepare: fn(&mut Map, &dyn Controller) -> Result<(), Failure>,
+    /// Reads the arguments and plans.
+    pub plan: fn(&Map, &dyn Probe) -> Result<Plan, Failure>,
+    /// Reads the arguments and makes the result.
+    pub result: fn(&Map, &Plan, &[Done], &dyn Probe) -> Result<Map, Failure>,
+}
+
+impl Entry {
+    const fn of<M: Module>() -> Self {
+        Self {
+            name: M::NAME,
+            examples: M::EXAMPLES,
+            runs: M::RUNS,
+            rests: M::RESTS,
+            free_form: M::FREE_FORM,
+            any_argument: M::ANY_ARGUMENT,
+            unrendered: M::UNRENDERED,
+            schema: || schema_for!(M),
+            check: |map| Ok(arguments::from_map::<M>(map).map(|_| ())?),
+            prepare: M::prepare,
+            plan: |map, host| arguments::from_map::<M>(map)?.plan(host),
+            result: |map, plan, done, host| arguments::from_map::<M>(map)?.result(plan, done, host),
+        }
+    }
+
+    /// Returns the names of the arguments, aliases last, hidden ones left out.
+    pub fn argument_names(&self) -> Vec<String> {
+        let schema = serde_json::Value::from((self.schema)());
+        let properties = schema.get("properties").and_then(serde_json::Value::as_object);
+        properties.map(|map| map.keys().filter(|name| !name.starts_with('_')).cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+/// Collections whose modules are meant by their short names too.
+const COLLECTIONS: &[&str] = &["ansible.builtin.", "ansible.legacy.", "windlass."];
+
+/// Returns the short name of a module: `ansible.builtin.copy` is `copy`.
+pub fn short_name(name: &str) -> &str {
+    COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+}
+
+/// Returns the module called `name`, short (`copy`) or full (`ansible.builtin.copy`).
+pub fn find(name: &str) -> Option<&'static Entry> {
+    let short = short_name(name);
+    ALL.iter().find(|entry| entry.name == short)
+}

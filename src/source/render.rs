@@ -1,0 +1,1 @@
+//! A diagnostic as text for a terminal.
