@@ -130,7 +130,8 @@ pub struct Block {
     pub rescue: Vec<Item>,
     /// What runs in any case.
     pub always: Vec<Item>,
-    /// The role that this block is the body of: set on what `import_role` and `roles:` unfold to.
+    /// The role that this block is the body of: set on what `import_role` unfolds to. Its tasks are in `block`; its
+    /// dependencies, handlers, defaults and vars are in the use's `role`.
     pub role: Option<Arc<RoleUse>>,
 }
 
@@ -144,7 +145,7 @@ pub struct Task {
     /// The folder of the file it stands in.
     pub folder: PathBuf,
     /// The role whose file it stands in: where files, templates and handlers are looked for first.
-    pub role: Option<Arc<Role>>,
+    pub role: Option<Arc<RoleHead>>,
     /// Shared keywords.
     pub keywords: Keywords,
     /// What it does.
@@ -207,8 +208,6 @@ pub enum Action {
         /// `public`: its variables stay for the rest of the play.
         public: Option<Located>,
     },
-    /// `import_tasks` and `import_role` are unfolded when the playbook is read, to a block; this is what could not be.
-    Import(Arc<Block>),
 }
 
 /// A loop.
@@ -263,10 +262,27 @@ pub struct RoleUse {
     pub role: Option<Arc<Role>>,
 }
 
-/// A role, read from its folder.
+/// A role, read from its folder, with one set of entry files (`tasks_from` and the like).
 #[derive(Clone, Debug)]
 pub struct Role {
-    /// Its name.
+    /// What its tasks need to know of it.
+    pub head: Arc<RoleHead>,
+    /// `tasks/main.yml` (or `tasks_from`).
+    pub tasks: Vec<Item>,
+    /// `handlers/main.yml` (or `handlers_from`).
+    pub handlers: Vec<Item>,
+    /// `meta/main.yml`: dependencies, run before it.
+    pub dependencies: Vec<Arc<RoleUse>>,
+    /// `meta/main.yml`: `allow_duplicates`.
+    pub allow_duplicates: bool,
+    /// The specification of this entry point's arguments, from `meta/argument_specs.yml` or `meta/main.yml`: a dictionary with `options`.
+    pub argument_spec: Option<Node>,
+}
+
+/// What the tasks of a role need to know of it.
+#[derive(Clone, Debug)]
+pub struct RoleHead {
+    /// Its name, as it was asked for.
     pub name: String,
     /// Its folder.
     pub path: PathBuf,
@@ -274,14 +290,6 @@ pub struct Role {
     pub defaults: Arc<Map>,
     /// `vars/`.
     pub vars: Arc<Map>,
-    /// `tasks/main.yml` (or `tasks_from`).
-    pub tasks: Vec<Item>,
-    /// `handlers/main.yml`.
-    pub handlers: Vec<Item>,
-    /// `meta/main.yml`: dependencies, run before it.
-    pub dependencies: Vec<Arc<RoleUse>>,
-    /// `meta/main.yml`: `allow_duplicates`.
-    pub allow_duplicates: bool,
-    /// `meta/argument_specs.yml`: entry point to specification.
-    pub argument_specs: Option<Node>,
+    /// The entry point: `main`, or what `tasks_from` said, without suffix.
+    pub entry: String,
 }
