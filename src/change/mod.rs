@@ -42,6 +42,9 @@ pub struct Plan {
     pub then: Vec<Then>,
     /// Things the user should know.
     pub warnings: Vec<String>,
+    /// Names among `values` (and among what `result` returns) whose text is a secret: the redactor learns it before
+    /// anything is reported, while `register` gets it as it is.
+    pub secrets: Vec<String>,
 }
 
 impl Plan {
@@ -477,6 +480,8 @@ pub struct Outcome {
     pub summary: Vec<String>,
     /// Things the user should know.
     pub warnings: Vec<String>,
+    /// Names among `values` whose text is a secret, as [`Plan::secrets`] has them.
+    pub secrets: Vec<String>,
 }
 
 /// A difference to show.
