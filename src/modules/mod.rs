@@ -32,6 +32,8 @@ pub trait Module: DeserializeOwned + JsonSchema {
     const ANY_ARGUMENT: bool = false;
     /// Arguments that stay templates and are not rendered before `prepare` sees them (`that`, `var`).
     const UNRENDERED: &'static [&'static str] = &[];
+    /// Whether it can plan although an argument is not known in a check ([`Value::Unknown`]). Other modules are not asked then.
+    const COPES_WITH_UNKNOWN: bool = false;
 
     /// Does the controller's part before the arguments go to the host: reads files, renders templates. Puts what it
     /// found into `arguments`, under names that begin with `_`.
@@ -131,6 +133,8 @@ pub struct Entry {
     pub any_argument: bool,
     /// See [`Module::UNRENDERED`].
     pub unrendered: &'static [&'static str],
+    /// See [`Module::COPES_WITH_UNKNOWN`].
+    pub copes_with_unknown: bool,
     /// Returns the JSON schema of the arguments, with the doc comments.
     pub schema: fn() -> Schema,
     /// Checks arguments without a host; they must be rendered.
@@ -153,6 +157,7 @@ impl Entry {
             free_form: M::FREE_FORM,
             any_argument: M::ANY_ARGUMENT,
             unrendered: M::UNRENDERED,
+            copes_with_unknown: M::COPES_WITH_UNKNOWN,
             schema: || schema_for!(M),
             check: |map| Ok(arguments::from_map::<M>(map).map(|_| ())?),
             prepare: M::prepare,

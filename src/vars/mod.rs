@@ -15,6 +15,17 @@ pub trait Variables: Send + Sync {
 
     /// Returns every name, for "did you mean" and for `vars`.
     fn names(&self) -> Vec<String>;
+
+    /// Returns the variables of another host: what `hostvars[name]` shows. Its templates are rendered with them, not with ours.
+    fn of_host(&self, name: &str) -> Option<Arc<dyn Variables>> {
+        let _ = name;
+        None
+    }
+
+    /// Returns the names of all hosts: the keys of `hostvars`.
+    fn hosts(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The answer of a condition.

@@ -109,4 +109,12 @@ impl Variables for Scope {
         names.dedup();
         names
     }
+
+    fn of_host(&self, name: &str) -> Option<Arc<dyn Variables>> {
+        self.magic.as_ref()?.of_host(name)
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        self.magic.as_ref().map(|magic| magic.hosts()).unwrap_or_default()
+    }
 }
