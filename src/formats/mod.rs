@@ -1,3 +1,6 @@
 //! File formats that modules read and write: pure functions over bytes and text, no host.
 
+pub mod certificates;
 pub mod keystore;
+pub mod pkcs12;
+pub mod private_key;
