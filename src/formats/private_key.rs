@@ -10,7 +10,7 @@ use pkcs8::{EncryptedPrivateKeyInfoRef, PrivateKeyInfoRef};
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256};
 use ring::rand::{SecureRandom, SystemRandom};
 use rsa::RsaPrivateKey;
-use rsa::pkcs8::EncodePrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -104,7 +104,7 @@ impl PrivateKey {
     /// When it is none.
     pub fn from_pkcs8(der: &[u8]) -> Result<Self, CertificateError> {
         PrivateKeyInfoRef::try_from(der).map_err(|_| unreadable("this is no private key"))?;
-        Ok(Self(Zeroizing::new(der.to_vec())))
+        Ok(Self(with_public_part(der).unwrap_or_else(|| Zeroizing::new(der.to_vec()))))
     }
 
     /// Reads the first private key of a PEM text: PKCS#8, PKCS#1 or SEC 1, plain or encrypted.
@@ -166,6 +166,16 @@ impl PrivateKey {
         KeyPair::try_from(self.pkcs8())
             .map_err(|_| unfit("a key of this kind cannot be used; use RSA with 2048 to 4096 bits, or EC P-256 or P-384"))
     }
+}
+
+/// Returns an elliptic key together with its public part, which Java leaves out and signing needs.
+fn with_public_part(der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if KeyPair::try_from(der).is_ok() {
+        return None;
+    }
+    let p256 = p256::SecretKey::from_pkcs8_der(der).ok().and_then(|key| key.to_pkcs8_der().ok());
+    let whole = p256.or_else(|| p384::SecretKey::from_pkcs8_der(der).ok().and_then(|key| key.to_pkcs8_der().ok()))?;
+    Some(Zeroizing::new(whole.as_bytes().to_vec()))
 }
 
 const ITERATIONS: u32 = 100_000;
