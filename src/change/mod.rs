@@ -317,6 +317,13 @@ pub enum Effect {
     QueryUnknown(Vec<String>),
     /// The answer to reads of URLs that start so is no longer known.
     UrlUnknown(String),
+    /// A `GET` of exactly this URL answers 200 with this body then.
+    UrlAnswers {
+        /// The address as a later request has it.
+        url: String,
+        /// The body of the answer.
+        body: Vec<u8>,
+    },
 }
 
 /// What to do with a unit.
