@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::value::{Map, Value};
 
 pub mod failure;
+pub mod http;
 pub mod probe;
+pub mod resolve;
 
 pub use failure::Failure;
 pub use probe::Probe;

@@ -74,6 +74,41 @@ pub fn to_bool(value: &Value) -> Option<bool> {
     }
 }
 
+/// The name by which [`Anything`] asks for the value as it is.
+const ANYTHING: &str = "windlass::Anything";
+
+/// An argument of any type, as it was given: unknown parts stay unknown.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Anything(pub Value);
+
+impl<'de> de::Deserialize<'de> for Anything {
+    fn deserialize<D: de::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Anything;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an argument")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Anything, E> {
+                postcard::from_bytes(bytes).map(Anything).map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_newtype_struct(ANYTHING, Bytes)
+    }
+}
+
+impl schemars::JsonSchema for Anything {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Anything".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        true.into()
+    }
+}
+
 struct Reader<'a>(&'a Value);
 
 fn wrong(value: &Value, wanted: &str) -> Misfit {
@@ -166,7 +201,11 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
         self.deserialize_any(visitor)
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Misfit> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(self, name: &'static str, visitor: V) -> Result<V::Value, Misfit> {
+        if name == ANYTHING {
+            // Serde has no word for `Lazy` and `Unknown`: the value goes through it as bytes.
+            return visitor.visit_byte_buf(postcard::to_stdvec(self.0).map_err(de::Error::custom)?);
+        }
         visitor.visit_newtype_struct(self)
     }
 
@@ -296,6 +335,17 @@ mod tests {
         ]);
         let sample: Sample = from_value(&value).expect("fits");
         assert_eq!(sample, Sample { path: "/x".into(), force: true, names: vec!["a".into(), "b".into()], port: Some(80) });
+    }
+
+    #[test]
+    fn an_argument_of_any_type_stays_as_it_is() {
+        #[derive(Debug, Deserialize)]
+        struct Loose {
+            body: Option<Anything>,
+        }
+        let body = Value::map([("a", Value::list([Value::unknown("not run"), Value::Int(1), Value::Null]))]);
+        let loose: Loose = from_value(&Value::map([("body", body.clone())])).expect("fits");
+        assert_eq!(loose.body, Some(Anything(body)));
     }
 
     #[test]
