@@ -17,13 +17,13 @@ pub trait Variables: Send + Sync {
     fn names(&self) -> Vec<String>;
 
     /// Returns the variables of another host: what `hostvars[name]` shows. Its templates are rendered with them, not with ours.
-    fn of_host(&self, name: &str) -> Option<Arc<dyn Variables>> {
+    fn host(&self, name: &str) -> Option<Arc<dyn Variables>> {
         let _ = name;
         None
     }
 
     /// Returns the names of all hosts: the keys of `hostvars`.
-    fn hosts(&self) -> Vec<String> {
+    fn host_names(&self) -> Vec<String> {
         Vec::new()
     }
 }

@@ -110,11 +110,11 @@ impl Variables for Scope {
         names
     }
 
-    fn of_host(&self, name: &str) -> Option<Arc<dyn Variables>> {
-        self.magic.as_ref()?.of_host(name)
+    fn host(&self, name: &str) -> Option<Arc<dyn Variables>> {
+        self.magic.as_ref()?.host(name)
     }
 
-    fn hosts(&self) -> Vec<String> {
-        self.magic.as_ref().map(|magic| magic.hosts()).unwrap_or_default()
+    fn host_names(&self) -> Vec<String> {
+        self.magic.as_ref().map(|magic| magic.host_names()).unwrap_or_default()
     }
 }
