@@ -14,6 +14,7 @@ pub mod failure;
 pub mod http;
 pub mod probe;
 pub mod resolve;
+pub mod target;
 
 pub use failure::Failure;
 pub use probe::Probe;

@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
+mod elasticsearch_keystore;
 mod ping;
 
 /// Every module, in the order of the alphabet.
-pub const ALL: &[Entry] = &[Entry::of::<ping::Ping>()];
+pub const ALL: &[Entry] = &[Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(), Entry::of::<ping::Ping>()];
 
 /// A module: its arguments are the fields, its manual is the doc comments, its examples are tests.
 pub trait Module: DeserializeOwned + JsonSchema {
