@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::value::{Map, Value};
 
 pub mod failure;
+pub mod glob;
 pub mod http;
 pub mod probe;
 pub mod resolve;

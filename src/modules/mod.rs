@@ -11,11 +11,26 @@ use serde::de::DeserializeOwned;
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
+mod command;
+mod debug;
 mod elasticsearch_keystore;
 mod ping;
+mod raw;
+mod script;
+mod set_fact;
+mod shell;
 
 /// Every module, in the order of the alphabet.
-pub const ALL: &[Entry] = &[Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(), Entry::of::<ping::Ping>()];
+pub const ALL: &[Entry] = &[
+    Entry::of::<command::Command>(),
+    Entry::of::<debug::Debug>(),
+    Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(),
+    Entry::of::<ping::Ping>(),
+    Entry::of::<raw::Raw>(),
+    Entry::of::<script::Script>(),
+    Entry::of::<set_fact::SetFact>(),
+    Entry::of::<shell::Shell>(),
+];
 
 /// A module: its arguments are the fields, its manual is the doc comments, its examples are tests.
 pub trait Module: DeserializeOwned + JsonSchema {

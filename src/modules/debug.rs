@@ -1,0 +1,107 @@
+//! `debug`: show a message or a value.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Controller, Example, Module, Runs};
+use crate::change::{Failure, Plan, Probe};
+use crate::value::arguments::Anything;
+use crate::value::{Lazy, Map, Value};
+
+/// Shows a message, or the value of an expression. Needs no host.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Debug {
+    /// What to show.
+    msg: Option<Anything>,
+    /// An expression, usually a variable's name, whose value is shown under that name.
+    var: Option<Anything>,
+    /// Shown only with this many `-v`.
+    #[serde(default)]
+    #[schemars(with = "u8")]
+    verbosity: u8,
+    #[schemars(skip)]
+    _name: Option<String>,
+    #[schemars(skip)]
+    _value: Option<Anything>,
+    #[schemars(skip)]
+    #[serde(default)]
+    _quiet: bool,
+}
+
+impl Module for Debug {
+    const NAME: &'static str = "debug";
+    const RUNS: Runs = Runs::WithoutHost;
+    const UNRENDERED: &'static [&'static str] = &["var"];
+    const EXAMPLES: &'static [Example] =
+        &[Example { title: "Say something", task: "msg: the cluster is green", given: &[], changes: false }];
+
+    fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
+        let wanted = arguments.get("verbosity").map_or(0, |value| value.to_string().trim().parse::<u8>().unwrap_or(0));
+        if wanted > controller.verbosity() {
+            arguments.insert("_quiet".into(), true.into());
+            return Ok(());
+        }
+        let Some(var) = arguments.get("var").cloned() else { return Ok(()) };
+        let (name, value) = match expression_of(&var) {
+            Some(text) => (text.clone(), evaluate(&text, controller)?),
+            None => (var.type_name().to_owned(), controller.render(&var)?),
+        };
+        arguments.insert("_name".into(), name.into());
+        arguments.insert("_value".into(), value);
+        Ok(())
+    }
+
+    fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
+        if self.msg.is_some() && self.var.is_some() {
+            return Err(Failure::argument("var", "`msg` and `var` exclude each other"));
+        }
+        if self._quiet {
+            return Ok(Plan::nothing(format!("shown only with `-{}`", "v".repeat(self.verbosity.into()))).value("skipped", true));
+        }
+        let plan = Plan::nothing("only shows something");
+        Ok(match (&self.msg, &self._name, &self._value) {
+            (Some(msg), ..) => plan.value("msg", msg.0.clone()),
+            (None, Some(name), Some(value)) => plan.value(name, value.0.clone()),
+            _ => plan.value("msg", "Hello world!"),
+        })
+    }
+}
+
+/// Returns the expression that `var` means: its text, or what is between the braces where it is one template alone.
+fn expression_of(var: &Value) -> Option<String> {
+    match var {
+        Value::Str(text) => Some(text.trim().to_owned()),
+        Value::Lazy(lazy) => match &**lazy {
+            Lazy::Template(text) => within_braces(&text.text),
+            Lazy::Vault(_) => None,
+        },
+        _ => None,
+    }
+}
+
+fn within_braces(text: &str) -> Option<String> {
+    let inner = text.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+    (!inner.contains("{{")).then(|| inner.trim().to_owned())
+}
+
+/// Returns the value of an expression; of an undefined variable it says that it is not defined, which is no failure here.
+fn evaluate(text: &str, controller: &dyn Controller) -> Result<Value, Failure> {
+    controller.expression(text).or_else(|failure| match controller.expression(&format!("({text}) is defined")) {
+        Ok(Value::Bool(false)) => Ok(Value::str("VARIABLE IS NOT DEFINED!")),
+        _ => Err(failure),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn braces_around_a_variable_are_not_needed_but_harmless() {
+        assert_eq!(within_braces("{{ foo.bar }}").as_deref(), Some("foo.bar"));
+        assert_eq!(within_braces("{{ a }}-{{ b }}"), None);
+        assert_eq!(expression_of(&Value::str(" foo ")).as_deref(), Some("foo"));
+        assert_eq!(expression_of(&Value::list([])), None);
+    }
+}
