@@ -1,1 +1,91 @@
-//! One file per subcommand; flags and exit codes.
+//! One file per subcommand. Only here flags, exit codes and the terminal are known.
+
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::source::{Diagnostic, Severity, Sources, render};
+
+pub mod doc;
+pub mod extra_vars;
+pub mod list;
+pub mod playbook;
+
+/// Runs Ansible-style playbooks over SSH, with a check mode that tells the truth.
+#[derive(Debug, Parser)]
+#[command(name = "windlass", version, max_term_width = 120)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run playbooks
+    #[command(alias = "run")]
+    Playbook(Box<playbook::Arguments>),
+    /// Show the manual of a module, or list the modules
+    Doc(doc::Arguments),
+}
+
+/// All went well.
+pub const OK: u8 = 0;
+/// Nothing could be started: wrong files, wrong flags.
+pub const ERROR: u8 = 1;
+/// Tasks failed on hosts.
+pub const FAILED_HOSTS: u8 = 2;
+/// Hosts could not be reached.
+pub const UNREACHABLE: u8 = 4;
+/// The flags are wrong.
+pub const USAGE: u8 = 2;
+
+/// Parses the command line, does what it says, and returns the exit code.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let code = if error.use_stderr() { USAGE } else { OK };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let code = match cli.command {
+        Command::Playbook(_) => 1,
+        Command::Doc(arguments) => doc::run(&arguments),
+    };
+    ExitCode::from(code)
+}
+
+/// Whether colours are wanted on this stream: a terminal, and neither `NO_COLOR` nor `ANSIBLE_NOCOLOR`; `ANSIBLE_FORCE_COLOR` forces them.
+pub(crate) fn colour(is_terminal: bool) -> bool {
+    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let forced = set("ANSIBLE_FORCE_COLOR") || set("CLICOLOR_FORCE");
+    !set("NO_COLOR") && !set("ANSIBLE_NOCOLOR") && (forced || (is_terminal && std::env::var("TERM").as_deref() != Ok("dumb")))
+}
+
+/// Writes to standard output; a reader that went away ends the program quietly.
+pub(crate) fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+}
+
+/// Writes diagnostics to standard error, errors last, each once.
+pub(crate) fn complain(sources: &Sources, diagnostics: &[Diagnostic]) {
+    let colour = colour(std::io::stderr().is_terminal());
+    let mut sorted: Vec<_> = diagnostics.iter().collect();
+    sorted.sort_by_key(|diagnostic| diagnostic.severity);
+    let mut seen = Vec::new();
+    let mut err = std::io::stderr().lock();
+    for diagnostic in sorted {
+        let text = render::text(sources, diagnostic, colour);
+        if !seen.contains(&text) {
+            let _ = writeln!(err, "{text}\n");
+            seen.push(text);
+        }
+    }
+    let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
+    if errors > 1 {
+        let _ = writeln!(err, "{errors} errors");
+    }
+}

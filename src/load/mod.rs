@@ -1,3 +1,13 @@
 //! Files to a checked structure; no host is touched.
 
+pub mod action;
+pub mod check;
+pub mod free_form;
+pub mod keywords;
+pub mod loader;
+pub mod nodes;
 pub mod playbook;
+pub mod plays;
+pub mod role;
+pub mod tasks;
+pub mod vault;

@@ -1,3 +1,13 @@
-//! What a person or a machine sees of a run.
+//! What a person or a machine sees of a run: one listener a form. Secrets are masked here and nowhere else, by [`output::Output`].
 
+pub mod ansible;
 pub mod event;
+
+pub mod fold;
+pub mod json;
+pub mod output;
+pub mod recap;
+pub mod terminal;
+
+pub use event::{Counts, Event, Listener, Status, TaskResult};
+pub use output::Output;

@@ -1,0 +1,87 @@
+//! `windlass doc`: the manual of a module, from its own types.
+
+use clap::Args;
+use serde_json::Value as Json;
+
+use crate::modules::{self, Entry};
+use crate::source::suggest;
+
+/// Flags of `windlass doc`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The module; without one, all modules are listed
+    module: Option<String>,
+    /// Print the JSON schema of the arguments instead
+    #[arg(long)]
+    schema: bool,
+}
+
+/// Shows the manual.
+pub fn run(arguments: &Arguments) -> u8 {
+    let Some(name) = &arguments.module else {
+        for entry in modules::ALL {
+            let schema = Json::from((entry.schema)());
+            let first = description(&schema).split(". ").next().unwrap_or_default().trim_end_matches('.').replace('\n', " ");
+            super::say(&format!("{:<42} {first}", entry.name));
+        }
+        return super::OK;
+    };
+    let Some(entry) = modules::find(name) else {
+        let hint = suggest::did_you_mean(modules::short_name(name), modules::ALL.iter().map(|entry| entry.name)).unwrap_or_default();
+        super::say(&format!("error: there is no module `{name}`\nhint: {hint}"));
+        return super::ERROR;
+    };
+    let schema = Json::from((entry.schema)());
+    super::say(if arguments.schema { serde_json::to_string_pretty(&schema).unwrap_or_default() } else { manual(entry, &schema) }.as_str());
+    super::OK
+}
+
+fn description(schema: &Json) -> &str {
+    schema.get("description").and_then(Json::as_str).unwrap_or_default()
+}
+
+/// Returns the manual of a module as text.
+fn manual(entry: &Entry, schema: &Json) -> String {
+    let mut lines = vec![entry.name.to_uppercase(), String::new(), description(schema).to_owned(), String::new(), "Arguments".to_owned()];
+    let required: Vec<_> = schema.get("required").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str).collect();
+    for (name, argument) in
+        schema.get("properties").and_then(Json::as_object).into_iter().flatten().filter(|(name, _)| !name.starts_with('_'))
+    {
+        let must = if required.contains(&name.as_str()) { ", required" } else { "" };
+        let default =
+            argument.get("default").filter(|value| !value.is_null()).map(|value| format!(", default {value}")).unwrap_or_default();
+        lines.push(format!("  {name}  ({}{must}{default})", kind(argument, schema)));
+        lines.extend(description(argument).lines().map(|line| format!("      {line}")));
+    }
+    if !entry.examples.is_empty() {
+        lines.push("\nExamples".to_owned());
+    }
+    for example in entry.examples {
+        lines.push(format!("  - name: {}\n    {}:", example.title, entry.name));
+        lines.extend(example.task.lines().map(|line| format!("      {line}")));
+    }
+    lines.join("\n")
+}
+
+/// Returns the type of an argument in a word.
+fn kind(argument: &Json, schema: &Json) -> String {
+    let resolved =
+        argument.get("$ref").and_then(Json::as_str).and_then(|path| schema.pointer(path.trim_start_matches('#'))).unwrap_or(argument);
+    let choices = |list: &Json| list.as_array().map(|items| items.iter().filter_map(Json::as_str).collect::<Vec<_>>().join("|"));
+    if let Some(choices) = resolved.get("enum").and_then(choices) {
+        return choices;
+    }
+    if let Some(options) = resolved.get("oneOf").or_else(|| resolved.get("anyOf")).and_then(Json::as_array) {
+        let words: Vec<_> = options
+            .iter()
+            .map(|option| option.get("const").and_then(Json::as_str).map_or_else(|| kind(option, schema), str::to_owned))
+            .filter(|word| word != "null")
+            .collect();
+        return words.join("|");
+    }
+    match resolved.get("type") {
+        Some(Json::String(word)) => word.clone(),
+        Some(Json::Array(words)) => words.iter().filter_map(Json::as_str).filter(|word| *word != "null").collect::<Vec<_>>().join("|"),
+        _ => "any".to_owned(),
+    }
+}

@@ -1,0 +1,119 @@
+//! What can be told wrong of a playbook without a host: modules and arguments that do not exist.
+
+use std::sync::Arc;
+
+use crate::change::Failure;
+use crate::load::playbook::{Action, Item, Playbook, Role, Task};
+use crate::modules::{self, Entry};
+use crate::source::Diagnostic;
+use crate::value::{Map, Value};
+
+/// Returns everything wrong in a playbook. A module that does not exist counts only where the task is sure to run: tasks
+/// for other systems, guarded by `when`, are common and harmless. With `strict` every one counts.
+pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
+    let mut check = Check { strict, wrong: Vec::new(), roles: Vec::new() };
+    for play in &playbook.plays {
+        let guarded = !play.keywords.when.is_empty();
+        for items in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
+            check.items(items, guarded);
+        }
+        check.items(&play.handlers, true);
+        for r#use in &play.roles {
+            if let Some(role) = &r#use.role {
+                check.role(role, guarded || !r#use.keywords.when.is_empty());
+            }
+        }
+    }
+    check.wrong
+}
+
+struct Check {
+    strict: bool,
+    wrong: Vec<Diagnostic>,
+    /// Roles seen, so that one used often is told of once.
+    roles: Vec<*const Role>,
+}
+
+impl Check {
+    fn role(&mut self, role: &Arc<Role>, guarded: bool) {
+        if self.roles.contains(&Arc::as_ptr(role)) {
+            return;
+        }
+        self.roles.push(Arc::as_ptr(role));
+        for dependency in &role.dependencies {
+            if let Some(role) = &dependency.role {
+                self.role(role, guarded || !dependency.keywords.when.is_empty());
+            }
+        }
+        self.items(&role.tasks, guarded);
+        self.items(&role.handlers, true);
+    }
+
+    fn items(&mut self, items: &[Item], guarded: bool) {
+        for item in items {
+            match item {
+                Item::Block(block) => {
+                    let guarded = guarded || !block.keywords.when.is_empty();
+                    self.items(&block.block, guarded || !block.rescue.is_empty());
+                    self.items(&block.rescue, true);
+                    self.items(&block.always, guarded);
+                }
+                Item::Task(task) => self.task(task, guarded || !task.keywords.when.is_empty() || task.keywords.ignore_errors.is_some()),
+            }
+        }
+    }
+
+    fn task(&mut self, task: &Task, guarded: bool) {
+        let Action::Module { name, name_span, arguments, node, .. } = &task.action else { return };
+        let Some(entry) = modules::find(name) else {
+            if self.strict || !guarded {
+                self.wrong.push(unknown_module(name, *name_span));
+            }
+            return;
+        };
+        if entry.any_argument {
+            return;
+        }
+        for argument in arguments.keys().filter_map(|key| key.as_str()).filter(|name| !name.starts_with('_')) {
+            if !has_argument(entry, argument) {
+                let place = node.as_ref().and_then(|node| node.entry(argument)).map_or(*name_span, |(name, _)| name.span);
+                let known = entry.argument_names();
+                self.wrong.push(
+                    Diagnostic::error(format!("`{}` has no argument `{argument}`", entry.name))
+                        .at(place)
+                        .did_you_mean(argument, known.iter().map(String::as_str))
+                        .hint(format!("`windlass doc {}` lists its arguments", entry.name)),
+                );
+            }
+        }
+    }
+}
+
+/// Says that there is no such module.
+pub fn unknown_module(name: &str, span: crate::source::Span) -> Diagnostic {
+    let short = modules::short_name(name);
+    let mut unknown =
+        Diagnostic::error(format!("there is no module `{name}`")).at(span).did_you_mean(short, modules::ALL.iter().map(|entry| entry.name));
+    if unknown.hints.is_empty() {
+        unknown = unknown.hint("`windlass doc` lists the modules; Python modules of collections cannot run here");
+    }
+    unknown
+}
+
+/// Whether a module has an argument of that name, aliases included: serde knows them, the schema does not.
+fn has_argument(entry: &Entry, argument: &str) -> bool {
+    let alone = Map::from_iter([(argument.into(), Value::Null)]);
+    !matches!((entry.check)(&alone), Err(Failure::Argument { argument: named, message, .. }) if named == argument && message.starts_with("unknown argument"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_that_does_not_exist_is_found_without_its_value() {
+        let ping = modules::find("ansible.builtin.ping").expect("ping");
+        assert!(has_argument(ping, "data"));
+        assert!(!has_argument(ping, "dato"));
+    }
+}
