@@ -87,7 +87,11 @@ fn user(cluster: &Cluster, name: &str, password: &str, uri: &str) -> Result<Iden
 
 fn key(cluster: &Cluster, id: &str, secret: &str, uri: &str) -> Result<Identity, Refusal> {
     let Some(key) = cluster.keys.iter().find(|key| key.id == id && key.secret == secret && key.is_active()) else {
-        return Err(Refusal::new(401, "security_exception", format!("unable to authenticate with provided credentials for REST request [{uri}]")));
+        return Err(Refusal::new(
+            401,
+            "security_exception",
+            format!("unable to authenticate with provided credentials for REST request [{uri}]"),
+        ));
     };
     if key.kind != "rest" {
         let reason = format!("authentication expected API key type of [rest], but API key [{id}] has type [{}]", key.kind);

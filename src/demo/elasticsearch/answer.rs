@@ -36,7 +36,8 @@ impl Ask {
     /// Refuses parameters that this endpoint does not have.
     pub fn only(&self, known: &[&str]) -> Result<(), Refusal> {
         const EVERYWHERE: &[&str] = &["pretty", "human", "error_trace", "filter_path", "format"];
-        let strange: Vec<_> = self.query.keys().filter(|name| !known.contains(&name.as_str()) && !EVERYWHERE.contains(&name.as_str())).collect();
+        let strange: Vec<_> =
+            self.query.keys().filter(|name| !known.contains(&name.as_str()) && !EVERYWHERE.contains(&name.as_str())).collect();
         let names = strange.iter().map(|name| format!("[{name}]")).collect::<Vec<_>>().join(", ");
         let path = self.uri.split('?').next().unwrap_or_default();
         match strange.len() {
@@ -48,7 +49,11 @@ impl Ask {
 
     /// Refuses a body where none belongs.
     pub fn no_body(&self) -> Result<(), Refusal> {
-        if self.has_body { Err(Refusal::illegal(format!("request [{} {}] does not support having a body", self.method, self.uri))) } else { Ok(()) }
+        if self.has_body {
+            Err(Refusal::illegal(format!("request [{} {}] does not support having a body", self.method, self.uri)))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -78,8 +83,6 @@ pub struct Refusal {
     pub kind: &'static str,
     /// `reason` of the error.
     pub reason: String,
-    /// `caused_by`: type and reason.
-    pub cause: Option<(&'static str, String)>,
     /// Whether the client is told how to log in.
     pub challenge: bool,
 }
@@ -87,7 +90,7 @@ pub struct Refusal {
 impl Refusal {
     /// Returns a refusal.
     pub fn new(status: u16, kind: &'static str, reason: impl Into<String>) -> Self {
-        Self { status, kind, reason: reason.into(), cause: None, challenge: status == 401 }
+        Self { status, kind, reason: reason.into(), challenge: status == 401 }
     }
 
     /// 400 `illegal_argument_exception`.
@@ -123,32 +126,15 @@ impl Refusal {
     pub fn broken(error: &std::io::Error) -> Self {
         Self::new(500, "exception", error.to_string())
     }
-
-    /// Adds a cause.
-    pub fn because(mut self, kind: &'static str, reason: impl Into<String>) -> Self {
-        self.cause = Some((kind, reason.into()));
-        self
-    }
-
-    /// Returns the error object, without the frame.
-    pub fn cause(&self) -> Json {
-        let mut error = json!({"type": self.kind, "reason": self.reason});
-        if let (Some((kind, reason)), Some(map)) = (&self.cause, error.as_object_mut()) {
-            map.insert("caused_by".to_owned(), json!({"type": kind, "reason": reason}));
-        }
-        error
-    }
 }
 
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
-        let mut error = refusal.cause();
-        if let Some(map) = error.as_object_mut() {
-            let root = json!([{"type": refusal.kind, "reason": refusal.reason}]);
-            map.insert("root_cause".to_owned(), root);
-        }
+        let (kind, reason) = (refusal.kind, refusal.reason);
+        let error = json!({"root_cause": [{"type": kind, "reason": reason}], "type": kind, "reason": reason});
         let challenge = ["Basic realm=\"security\", charset=\"UTF-8\"", "ApiKey"];
-        let headers = if refusal.challenge { challenge.iter().map(|text| ("WWW-Authenticate", (*text).to_owned())).collect() } else { Vec::new() };
+        let headers =
+            if refusal.challenge { challenge.iter().map(|text| ("WWW-Authenticate", (*text).to_owned())).collect() } else { Vec::new() };
         Self { status: refusal.status, body: json!({"error": error, "status": refusal.status}), headers }
     }
 }

@@ -165,7 +165,8 @@ fn picture(cluster: &mut Cluster) -> Json {
     let away = known.saturating_sub(data);
     let primaries = shards(cluster);
     let wanted = if known > 1 { primaries } else { 0 };
-    let may_assign = cluster.setting("cluster.routing.allocation.enable").and_then(Json::as_str).is_none_or(|word| word.eq_ignore_ascii_case("all"));
+    let may_assign =
+        cluster.setting("cluster.routing.allocation.enable").and_then(Json::as_str).is_none_or(|word| word.eq_ignore_ascii_case("all"));
     let mut initializing = 0;
     if away > 0 || !may_assign {
         cluster.recovering = None;
@@ -186,7 +187,13 @@ fn picture(cluster: &mut Cluster) -> Json {
     let lost = if away > 1 { primaries / 2 } else { 0 };
     let missing = if away > 0 || cluster.degraded { wanted.min(2) + lost } else { 0 };
     let active = (primaries + wanted).saturating_sub(missing + lost);
-    let status = if lost > 0 || data == 0 { "red" } else if missing > 0 { "yellow" } else { "green" };
+    let status = if lost > 0 || data == 0 {
+        "red"
+    } else if missing > 0 {
+        "yellow"
+    } else {
+        "green"
+    };
     #[allow(clippy::cast_precision_loss, reason = "a handful of shards")]
     let percent = active as f64 * 100.0 / (primaries + wanted) as f64;
     json!({
@@ -227,18 +234,19 @@ impl Wait {
         let nodes = ask.query.get("wait_for_nodes").map(|text| {
             let inner = text.trim_end_matches(')');
             let word = |start: &str, sign: &str| inner.strip_prefix(start).map(|rest| (sign.to_owned(), rest));
-            let (sign, digits) = word("ge(", ">=")
-                .or_else(|| word("le(", "<="))
-                .or_else(|| word("gt(", ">"))
-                .or_else(|| word("lt(", "<"))
-                .unwrap_or_else(|| (text.chars().take_while(|c| !c.is_ascii_digit()).collect(), text.trim_start_matches(['<', '>', '='])));
+            let (sign, digits) =
+                word("ge(", ">=").or_else(|| word("le(", "<=")).or_else(|| word("gt(", ">")).or_else(|| word("lt(", "<")).unwrap_or_else(
+                    || (text.chars().take_while(|c| !c.is_ascii_digit()).collect(), text.trim_start_matches(['<', '>', '='])),
+                );
             digits.parse().map(|number| (sign, number)).map_err(|_| Refusal::illegal(format!("failed to parse [{text}]")))
         });
         let settled = ask.switch("wait_for_no_initializing_shards")?;
         ask.switch("wait_for_no_relocating_shards")?;
-        if let Some(word) = ask.query.get("wait_for_events").filter(|word| {
-            !["immediate", "urgent", "high", "normal", "low", "languid"].contains(&word.to_lowercase().as_str())
-        }) {
+        if let Some(word) = ask
+            .query
+            .get("wait_for_events")
+            .filter(|word| !["immediate", "urgent", "high", "normal", "low", "languid"].contains(&word.to_lowercase().as_str()))
+        {
             return Err(Refusal::illegal(format!("No enum constant org.elasticsearch.common.Priority.{}", word.to_uppercase())));
         }
         Ok(Self { status: status.transpose()?, nodes: nodes.transpose()?, settled })

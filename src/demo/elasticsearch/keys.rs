@@ -206,7 +206,8 @@ pub fn update_cross(ask: &Ask, node: &Node, id: &str) -> Result<Reply, Refusal> 
     if !ask.has_body {
         return Err(Refusal::new(400, "parse_exception", "request body is required"));
     }
-    let body = object(&ask.body, "update_cross_cluster_api_key_request_payload", &["access", "expiration", "metadata", "certificate_identity"])?;
+    let body =
+        object(&ask.body, "update_cross_cluster_api_key_request_payload", &["access", "expiration", "metadata", "certificate_identity"])?;
     if !["access", "metadata", "expiration", "certificate_identity"].iter().any(|field| body.contains_key(*field)) {
         return Err(Refusal::invalid(&["must update either [access] or [metadata] for cross-cluster API keys".to_owned()]));
     }
@@ -218,7 +219,8 @@ pub fn update_cross(ask: &Ask, node: &Node, id: &str) -> Result<Reply, Refusal> 
     let mut updated = false;
     node.update(|cluster| {
         licensed(cluster)?;
-        let missing = || Refusal::new(404, "resource_not_found_exception", format!("no API key owned by requesting user found for ID [{id}]"));
+        let missing =
+            || Refusal::new(404, "resource_not_found_exception", format!("no API key owned by requesting user found for ID [{id}]"));
         let key = cluster.keys.iter_mut().find(|key| key.id == id && key.username == ask.who.username).ok_or_else(missing)?;
         if key.kind != "cross_cluster" {
             return Err(Refusal::illegal(format!("cannot update API key of type [{}] while expected type is [cross_cluster]", key.kind)));
@@ -379,7 +381,9 @@ fn role(access: &Json) -> Json {
 pub fn invalidate(ask: &Ask, node: &Node) -> Result<Reply, Refusal> {
     ask.only(&[])?;
     let body = object(&ask.body, "invalidate_api_key_request", &["id", "ids", "name", "owner", "realm_name", "username"])?;
-    let text = |name: &str| body.get(name).map(|value| texts(value).ok_or_else(|| Refusal::wrong_type("invalidate_api_key_request", name, value))).transpose();
+    let text = |name: &str| {
+        body.get(name).map(|value| texts(value).ok_or_else(|| Refusal::wrong_type("invalidate_api_key_request", name, value))).transpose()
+    };
     let (id, ids, name, user) = (text("id")?, text("ids")?, text("name")?, text("username")?);
     let owner = body.get("owner").and_then(Json::as_bool).unwrap_or(false);
     if id.is_none() && ids.is_none() && name.is_none() && user.is_none() && !owner && body.get("realm_name").is_none() {
@@ -406,7 +410,10 @@ pub fn invalidate(ask: &Ask, node: &Node) -> Result<Reply, Refusal> {
                 continue;
             }
             if key.kind == "cross_cluster" && !ask.who.may("manage_security") {
-                let reason = format!("Cannot invalidate cross-cluster API key [{}]. This requires [manage_security] cluster privilege or higher", key.id);
+                let reason = format!(
+                    "Cannot invalidate cross-cluster API key [{}]. This requires [manage_security] cluster privilege or higher",
+                    key.id
+                );
                 refused.push(json!({"type": "exception", "reason": reason}));
             } else if key.invalidation.is_some() {
                 before.push(key.id.clone());

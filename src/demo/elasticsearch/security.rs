@@ -34,7 +34,9 @@ pub fn authenticate(ask: &Ask) -> Result<Reply, Refusal> {
 pub fn has_privileges(ask: &Ask) -> Result<Reply, Refusal> {
     ask.only(&[])?;
     let body = object(&ask.body, "has_privileges", &["cluster", "index", "application"])?;
-    let asked = body.get("cluster").map_or(Ok(Vec::new()), |value| texts(value).ok_or_else(|| Refusal::wrong_type("has_privileges", "cluster", value)))?;
+    let asked = body
+        .get("cluster")
+        .map_or(Ok(Vec::new()), |value| texts(value).ok_or_else(|| Refusal::wrong_type("has_privileges", "cluster", value)))?;
     let mut all = true;
     let mut cluster = Map::new();
     for privilege in asked {

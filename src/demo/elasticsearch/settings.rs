@@ -86,7 +86,8 @@ const OF_A_CONTEXT: &[&str] = &[
 const PLAIN_SECRETS: &[&str] = &["key_passphrase", "keystore.key_password", "keystore.password", "truststore.password"];
 
 /// Secrets of a context, in the keystore.
-const SECRETS: &[&str] = &["keystore.secure_key_password", "keystore.secure_password", "secure_key_passphrase", "truststore.secure_password"];
+const SECRETS: &[&str] =
+    &["keystore.secure_key_password", "keystore.secure_password", "secure_key_passphrase", "truststore.secure_password"];
 
 /// The TLS contexts.
 const CONTEXTS: &[&str] = &["http", "transport", "remote_cluster_server", "remote_cluster_client"];
@@ -110,7 +111,9 @@ const BOTH_MODES: &[&str] = &["mode", "skip_unavailable", "transport.compress", 
 /// Returns alias and key of a remote cluster's setting.
 pub fn remote_part(name: &str) -> Option<(&str, &str)> {
     let (alias, key) = name.strip_prefix("cluster.remote.")?.split_once('.')?;
-    let known = SNIFF_ONLY.iter().chain(PROXY_ONLY).chain(BOTH_MODES).any(|known| *known == key) || key == "credentials" || key.starts_with("signing.");
+    let known = SNIFF_ONLY.iter().chain(PROXY_ONLY).chain(BOTH_MODES).any(|known| *known == key)
+        || key == "credentials"
+        || key.starts_with("signing.");
     (known && !alias.is_empty()).then_some((alias, key))
 }
 
@@ -223,7 +226,9 @@ pub fn check_update(scope: &str, update: &BTreeMap<String, Json>) -> Result<(), 
             continue;
         }
         if remote_part(name).is_some_and(|(_, key)| key == "credentials") {
-            return Err(Refusal::illegal(format!("Setting [{name}] is a secure setting and must be stored inside the Elasticsearch keystore")));
+            return Err(Refusal::illegal(format!(
+                "Setting [{name}] is a secure setting and must be stored inside the Elasticsearch keystore"
+            )));
         }
         if !dynamic {
             let kind = if is_known_to_a_node(plain) { "not dynamically updateable" } else { "not recognized" };
@@ -243,9 +248,13 @@ fn check_value(name: &str, value: &Json) -> Result<(), Refusal> {
         ("proxy_address", Some(text)) => check_address(text),
         ("mode", Some(text)) if !["sniff", "proxy"].contains(&text.to_ascii_lowercase().as_str()) => {
             let constant = text.to_uppercase();
-            Err(Refusal::illegal(format!("No enum constant org.elasticsearch.transport.RemoteConnectionStrategy.ConnectionStrategy.{constant}")))
+            Err(Refusal::illegal(format!(
+                "No enum constant org.elasticsearch.transport.RemoteConnectionStrategy.ConnectionStrategy.{constant}"
+            )))
         }
-        ("skip_unavailable" | "action.destructive_requires_name" | "xpack.monitoring.collection.enabled", Some(text)) if !["true", "false"].contains(&text) => {
+        ("skip_unavailable" | "action.destructive_requires_name" | "xpack.monitoring.collection.enabled", Some(text))
+            if !["true", "false"].contains(&text) =>
+        {
             failed(" as only [true] or [false] are allowed.".to_owned())
         }
         ("node_connections" | "proxy_socket_connections" | "cluster.max_shards_per_node", Some(text)) => match text.parse::<i64>() {
@@ -254,9 +263,16 @@ fn check_value(name: &str, value: &Json) -> Result<(), Refusal> {
             Err(_) => failed(String::new()),
         },
         ("cluster.routing.allocation.enable" | "cluster.routing.rebalance.enable", Some(text)) => {
-            let words: &[&str] =
-                if key.contains("rebalance") { &["all", "primaries", "replicas", "none"] } else { &["all", "primaries", "new_primaries", "none"] };
-            if words.contains(&text.to_ascii_lowercase().as_str()) { Ok(()) } else { Err(Refusal::illegal(format!("Illegal {name} value [{}]", text.to_uppercase()))) }
+            let words: &[&str] = if key.contains("rebalance") {
+                &["all", "primaries", "replicas", "none"]
+            } else {
+                &["all", "primaries", "new_primaries", "none"]
+            };
+            if words.contains(&text.to_ascii_lowercase().as_str()) {
+                Ok(())
+            } else {
+                Err(Refusal::illegal(format!("Illegal {name} value [{}]", text.to_uppercase())))
+            }
         }
         _ => Ok(()),
     }
@@ -268,7 +284,9 @@ fn plain(value: &Json) -> String {
 
 /// Refuses what is not `host:port`.
 fn check_address(address: &str) -> Result<(), Refusal> {
-    let Some((host, port)) = address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && (!host.contains(':') || host.starts_with('['))) else {
+    let Some((host, port)) =
+        address.rsplit_once(':').filter(|(host, _)| !host.is_empty() && (!host.contains(':') || host.starts_with('[')))
+    else {
         return Err(Refusal::illegal(format!("remote hosts need to be configured as [host:port], found [{address}] instead")));
     };
     let _ = host;

@@ -38,7 +38,9 @@ impl Files {
                 self.context, self.context
             )
         })?;
-        let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|error| self.failed(&error.to_string()))?;
+        let builder = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| self.failed(&error.to_string()))?;
         let config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(|error| self.failed(&error.to_string()))?;
         Ok(Arc::new(config))
     }
@@ -51,7 +53,9 @@ impl Files {
         let mut roots = RootCertStore::empty();
         for path in &self.authorities {
             for certificate in self.certificates(path, "certificate_authorities")? {
-                roots.add(certificate).map_err(|error| self.failed(&format!("cannot read [PEM] certificate_authorities [{}]: {error}", path.display())))?;
+                roots
+                    .add(certificate)
+                    .map_err(|error| self.failed(&format!("cannot read [PEM] certificate_authorities [{}]: {error}", path.display())))?;
             }
         }
         let store = self.truststore.as_ref().or(if self.authorities.is_empty() { self.keystore.as_ref() } else { None });
@@ -63,7 +67,9 @@ impl Files {
                 }
             }
         }
-        let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().map_err(|error| self.failed(&error.to_string()))?;
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| self.failed(&error.to_string()))?;
         Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
     }
 
@@ -88,7 +94,8 @@ impl Files {
         let Some((certificate, key)) = &self.pem else { return Ok(None) };
         let chain = self.certificates(certificate, "certificate")?;
         let text = self.bytes(key, "PEM", "private key")?;
-        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| self.failed(&format!("cannot read [PEM] private key [{}]: {error}", key.display())))?;
+        let key = PrivateKeyDer::from_pem_slice(&text)
+            .map_err(|error| self.failed(&format!("cannot read [PEM] private key [{}]: {error}", key.display())))?;
         Ok(Some((chain, key)))
     }
 
@@ -106,7 +113,10 @@ impl Files {
         let bytes = self.bytes(path, "PKCS12", what)?;
         KeyStore::from_pkcs12(&bytes, password, Pkcs12ImportPolicy::Relaxed).map_err(|_| {
             let hint = if password.is_empty() { "(no password was provided)" } else { "(a keystore password was provided)" };
-            let why = format!("cannot read configured [PKCS12] {what} [{}] - this is usually caused by an incorrect password; {hint}", path.display());
+            let why = format!(
+                "cannot read configured [PKCS12] {what} [{}] - this is usually caused by an incorrect password; {hint}",
+                path.display()
+            );
             self.failed(&why)
         })
     }
@@ -115,7 +125,9 @@ impl Files {
         fs::read(path).map_err(|error| {
             let why = match error.kind() {
                 std::io::ErrorKind::NotFound => "because the file does not exist".to_owned(),
-                std::io::ErrorKind::PermissionDenied => "because access to read the file is blocked; file permissions should be checked".to_owned(),
+                std::io::ErrorKind::PermissionDenied => {
+                    "because access to read the file is blocked; file permissions should be checked".to_owned()
+                }
                 _ => format!("because of {error}"),
             };
             self.failed(&format!("cannot read configured [{format}] {what} [{}] {why}", path.display()))
