@@ -5,7 +5,38 @@ use std::sync::Arc;
 use crate::source::{Diagnostic, Span};
 use crate::value::Value;
 
+pub mod engine;
+mod filters;
+mod lookups;
+mod loops;
 pub mod scope;
+#[cfg(test)]
+mod suite;
+mod template;
+mod tests;
+
+pub use engine::Engine;
+
+/// What the variable `omit` is: an argument with this value is left out.
+pub const OMIT: &str = "__omit_place_holder__windlass__";
+
+/// Whether `value` is the placeholder of `omit`.
+pub fn is_omit(value: &Value) -> bool {
+    matches!(value, Value::Str(text) if &**text == OMIT)
+}
+
+/// Returns `value` without entries and items that are `omit`, at any depth; `None` when it is `omit` itself.
+pub fn without_omitted(value: &Value) -> Option<Value> {
+    match value {
+        value if is_omit(value) => None,
+        Value::List(items) => Some(Value::list(items.iter().filter_map(without_omitted))),
+        Value::Map(map) => {
+            let kept: crate::value::Map = map.iter().filter_map(|(key, item)| Some((key.clone(), without_omitted(item)?))).collect();
+            Some(kept.into())
+        }
+        other => Some(other.clone()),
+    }
+}
 
 /// Where a template finds its variables. Values may be [`Value::Lazy`]: the engine renders them when they are used,
 /// with these same variables, and names the cycle where there is one.
@@ -58,4 +89,47 @@ pub trait World: Send + Sync {
 
     /// Returns the folder that relative paths of lookups start from: the playbook's.
     fn folder(&self) -> std::path::PathBuf;
+
+    /// Runs a command line on the controller, for `lookup('pipe')`, and returns what it printed.
+    ///
+    /// # Errors
+    /// Says why it did not run, or how it failed.
+    fn pipe(&self, _command: &str) -> Result<Vec<u8>, String> {
+        Err("no command can be run here".to_owned())
+    }
+
+    /// Writes a file of the controller that only its owner may read, for `lookup('password')`; makes its folder.
+    ///
+    /// # Errors
+    /// Says why it could not be written.
+    fn keep(&self, _path: &std::path::Path, _text: &str) -> Result<(), String> {
+        Err("no file can be written here".to_owned())
+    }
+
+    /// Returns a variable of the controller's environment.
+    fn env(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// Returns what a path of the controller is; with `follow`, what a link leads to.
+    fn stat(&self, path: &std::path::Path, follow: bool) -> Option<std::fs::Metadata> {
+        if follow { std::fs::metadata(path).ok() } else { std::fs::symlink_metadata(path).ok() }
+    }
+
+    /// Returns the names in a folder of the controller, sorted.
+    fn list(&self, folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+        let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+        let mut paths: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort();
+        paths
+    }
+}
+
+/// Returns a filter's, test's or lookup's own name: without the collection where that is one whose names are ours too.
+fn short_name(name: &str) -> Option<&str> {
+    match name.rsplit_once('.') {
+        None => Some(name),
+        Some(("ansible.builtin" | "ansible.legacy" | "community.general" | "ansible.utils", short)) => Some(short),
+        Some(_) => None,
+    }
 }

@@ -1,0 +1,358 @@
+//! The engine: what the rest of the program asks of templates, conditions and loops.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+
+use crate::source::{Diagnostic, Sources, Span};
+use crate::value::{Lazy, Map, Unknown, Value, has_template_marks};
+
+use super::template::Evaluator;
+use super::template::ast::Template;
+use super::template::live::{Halt, Live, Origin, Outcome};
+use super::template::parse::{self, Syntax, Wrong};
+use super::template::place::locate;
+use super::{Truth, Variables, World};
+
+/// How many parsed templates are kept.
+const KEPT: usize = 20_000;
+
+/// Renders templates, answers conditions, works out loops. Share it in an `Arc`.
+pub struct Engine {
+    world: Arc<dyn World>,
+    sources: Sources,
+    lenient_conditions: bool,
+    templates: RwLock<HashMap<(Reading, String), Arc<Template>>>,
+    files: RwLock<HashMap<PathBuf, (Arc<Template>, Origin)>>,
+}
+
+/// How a cached text was read.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Reading {
+    Expression,
+    Inline,
+    File(Box<Syntax>),
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Engine")
+    }
+}
+
+impl Engine {
+    /// Returns an engine that reads through `world` and places errors in `sources`.
+    pub fn new(world: Arc<dyn World>, sources: Sources) -> Self {
+        Self { world, sources, lenient_conditions: false, templates: RwLock::default(), files: RwLock::default() }
+    }
+
+    /// Lets conditions give something else than a boolean, as before Ansible 2.19.
+    #[must_use]
+    pub fn lenient_conditions(mut self, lenient: bool) -> Self {
+        self.lenient_conditions = lenient;
+        self
+    }
+
+    pub(in crate::vars) fn world(&self) -> &dyn World {
+        &*self.world
+    }
+
+    pub(in crate::vars) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns `value` with every template in it rendered and every vaulted text decrypted.
+    ///
+    /// # Errors
+    /// Says what is wrong with a template, and where.
+    pub fn render(&self, value: &Value, vars: &dyn Variables) -> Result<Value, Diagnostic> {
+        if !super::template::has_lazy(value) {
+            return Ok(value.clone());
+        }
+        let run = Evaluator::new(self, vars);
+        let result = run.finish(value);
+        settle(result, span_of(value))
+    }
+
+    /// Renders only the text keys of a dictionary of the user's own: what `set_fact` and the like do.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_keys(&self, map: &Map, span: Span, vars: &dyn Variables) -> Result<Map, Diagnostic> {
+        let mut out = Map::with_capacity(map.len());
+        for (key, value) in map {
+            let key = match key.as_str() {
+                Some(text) if has_template_marks(text) => {
+                    let rendered = self.render(&Value::text(text, span), vars)?;
+                    crate::value::Key::from_value(&rendered).unwrap_or_else(|| rendered.to_string().into())
+                }
+                _ => key.clone(),
+            };
+            out.insert(key, value.clone());
+        }
+        Ok(out)
+    }
+
+    /// Returns the value of an expression, written without braces.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and where.
+    pub fn expression(&self, text: &str, span: Span, vars: &dyn Variables) -> Result<Value, Diagnostic> {
+        let run = Evaluator::new(self, vars);
+        settle(self.expression_live(&run, text, span).and_then(|live| run.freeze(&live)), Some(span))
+    }
+
+    fn expression_live(&self, run: &Evaluator<'_>, text: &str, span: Span) -> Outcome<Live> {
+        let template = self.cached(Reading::Expression, text, span, |text| parse::expression(text))?;
+        run.run(&template, Origin { text: text.into(), span })
+    }
+
+    /// Returns whether a condition holds: a boolean, an expression, or a list of which all have to hold.
+    ///
+    /// # Errors
+    /// Says what is wrong with it, and where; also when it gives something else than a boolean.
+    pub fn condition(&self, condition: &Value, span: Span, vars: &dyn Variables) -> Result<Truth, Diagnostic> {
+        let text = match condition {
+            Value::Bool(true) | Value::Null => return Ok(Truth::Yes),
+            Value::Bool(false) => return Ok(Truth::No),
+            Value::List(conditions) => {
+                let mut all = Truth::Yes;
+                for condition in conditions.iter() {
+                    match self.condition(condition, span, vars)? {
+                        Truth::Yes => {}
+                        Truth::No => return Ok(Truth::No),
+                        unknown @ Truth::Unknown(_) => all = unknown,
+                    }
+                }
+                return Ok(all);
+            }
+            Value::Unknown(unknown) => return Ok(Truth::Unknown(unknown.why.clone())),
+            Value::Str(text) => text.to_string(),
+            Value::Lazy(lazy) => match &**lazy {
+                Lazy::Template(text) => return self.condition_text(&text.text, text.span, vars),
+                Lazy::Vault(_) => self.render(condition, vars)?.to_string(),
+            },
+            other => return self.boolean(other, span),
+        };
+        self.condition_text(&text, span, vars)
+    }
+
+    fn condition_text(&self, text: &str, span: Span, vars: &dyn Variables) -> Result<Truth, Diagnostic> {
+        let trimmed = text.trim();
+        let whole = trimmed.starts_with("{{") && trimmed.ends_with("}}") || trimmed.starts_with("{%");
+        let value = if whole {
+            self.world.warn("a condition is an expression already: write it without `{{ }}`");
+            self.render(&Value::text(text, span), vars)?
+        } else {
+            match self.expression(text, span, vars) {
+                Err(error) if text.contains("{{") => {
+                    return Err(error.hint("a condition is an expression already: write it without `{{ }}`"));
+                }
+                other => other?,
+            }
+        };
+        self.boolean(&value, span)
+    }
+
+    fn boolean(&self, value: &Value, span: Span) -> Result<Truth, Diagnostic> {
+        let truth = |holds| if holds { Truth::Yes } else { Truth::No };
+        match value {
+            Value::Bool(holds) => Ok(truth(*holds)),
+            Value::Unknown(unknown) => Ok(Truth::Unknown(unknown.why.clone())),
+            other if self.lenient_conditions => Ok(truth(match other {
+                Value::Str(text) => crate::value::arguments::to_bool(other).unwrap_or(!text.is_empty()),
+                other => super::template::operators::plain_truth(other),
+            })),
+            other => {
+                let hint = match other {
+                    Value::Str(_) => {
+                        "compare it (`x == 'y'`), turn it into a boolean (`x | bool`), or ask for its length (`x | length > 0`)"
+                    }
+                    Value::Int(_) | Value::Float(_) => "compare it (`x != 0`), or turn it into a boolean (`x | bool`)",
+                    Value::List(_) | Value::Map(_) => "ask for its length: `x | length > 0`",
+                    _ => "ask `x is not none`, or `x is defined`",
+                };
+                Err(Diagnostic::error(format!("the condition gives {}, not a boolean", type_words(other))).at(span).hint(hint))
+            }
+        }
+    }
+
+    /// Renders a template file as the module `template` does: `options` are its arguments on delimiters and white space.
+    /// The result is a text, or unknown.
+    ///
+    /// # Errors
+    /// Says what is wrong with the template, and where in it.
+    pub fn render_file(&self, path: &Path, text: &str, options: &Map, vars: &dyn Variables) -> Result<Value, Diagnostic> {
+        let mut syntax = Syntax::file();
+        let mut body = text;
+        if let Some(header) = text.strip_prefix("#jinja2:") {
+            let (line, rest) = header.split_once('\n').unwrap_or((header, ""));
+            apply_header(&mut syntax, line);
+            body = rest;
+        }
+        let newline = apply_options(&mut syntax, options);
+        let span = self.file_span(path, text);
+        let body = body.replace("\r\n", "\n");
+        let template = self.cached(Reading::File(Box::new(syntax.clone())), &body, span, |text| parse::template(text, &syntax));
+        let template = template.map_err(without_halt)?;
+        let run = Evaluator::new(self, vars);
+        let origin = Origin { text: body.into(), span };
+        let result = run.run_text(&template, origin.clone());
+        match run.at_start(result, origin) {
+            Ok(text) if newline == "\n" => Ok(Value::from(text)),
+            Ok(text) => Ok(Value::from(text.replace('\n', &newline))),
+            Err(Halt::Unknown(unknown)) => Ok(Value::Unknown(unknown)),
+            Err(halt) => Err(without_halt(halt)),
+        }
+    }
+
+    /// Renders a text with the delimiters given, for the `template` lookup.
+    pub(in crate::vars) fn template_of(&self, path: &Path) -> Result<(Arc<Template>, Origin), Diagnostic> {
+        let bytes =
+            self.world.read(path).map_err(|why| Diagnostic::error(format!("cannot read the template `{}`: {why}", path.display())))?;
+        let text = String::from_utf8(bytes).map_err(|_| Diagnostic::error(format!("the template `{}` is not UTF-8", path.display())))?;
+        if let Some((template, origin)) = self.files.read().ok().and_then(|files| files.get(path).cloned()) {
+            if *origin.text == *text {
+                return Ok((template, origin));
+            }
+        }
+        let span = self.file_span(path, &text);
+        let origin = Origin { text: text.as_str().into(), span };
+        let template = parse::template(&text, &Syntax::file()).map_err(|wrong| self.place(wrong, &origin))?;
+        let template = Arc::new(template);
+        if let Ok(mut files) = self.files.write() {
+            files.insert(path.to_owned(), (template.clone(), origin.clone()));
+        }
+        Ok((template, origin))
+    }
+
+    fn file_span(&self, path: &Path, text: &str) -> Span {
+        let file = self.sources.add(path, text);
+        Span { file, start: 0, end: u32::try_from(text.len()).unwrap_or(u32::MAX) }
+    }
+
+    /// Returns the tree of a playbook's text.
+    pub(in crate::vars) fn template(&self, text: &str, span: Span) -> Outcome<Arc<Template>> {
+        self.cached(Reading::Inline, text, span, |text| parse::template(text, &Syntax::inline()))
+    }
+
+    fn cached(
+        &self,
+        reading: Reading,
+        text: &str,
+        span: Span,
+        parse: impl FnOnce(&str) -> Result<Template, Wrong>,
+    ) -> Outcome<Arc<Template>> {
+        let key = (reading, text.to_owned());
+        if let Some(known) = self.templates.read().ok().and_then(|templates| templates.get(&key).cloned()) {
+            return Ok(known);
+        }
+        let template = match parse(text) {
+            Ok(template) => Arc::new(template),
+            Err(wrong) => return Err(self.place(wrong, &Origin { text: text.into(), span }).into()),
+        };
+        if let Ok(mut templates) = self.templates.write() {
+            if templates.len() >= KEPT {
+                templates.clear();
+            }
+            templates.insert(key, template.clone());
+        }
+        Ok(template)
+    }
+
+    fn place(&self, wrong: Wrong, origin: &Origin) -> Diagnostic {
+        let mut diagnostic = *wrong.diagnostic;
+        diagnostic.span = Some(locate(&self.sources, origin, wrong.at));
+        diagnostic
+    }
+}
+
+/// Returns a type as a person says it.
+fn type_words(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing (null)",
+        Value::Str(_) => "a text",
+        Value::Int(_) | Value::Float(_) => "a number",
+        Value::List(_) => "a list",
+        Value::Map(_) => "a dictionary",
+        other => other.type_name(),
+    }
+}
+
+fn span_of(value: &Value) -> Option<Span> {
+    match value {
+        Value::Lazy(lazy) => match &**lazy {
+            Lazy::Template(text) | Lazy::Vault(text) => Some(text.span),
+        },
+        _ => None,
+    }
+}
+
+/// Turns an evaluation's end into a result: unknown is a value.
+pub(in crate::vars) fn settle(result: Outcome<Value>, span: Option<Span>) -> Result<Value, Diagnostic> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(Halt::Unknown(unknown)) => Ok(Value::Unknown(unknown)),
+        Err(halt) => {
+            let mut diagnostic = without_halt(halt);
+            diagnostic.span = diagnostic.span.or(span);
+            Err(diagnostic)
+        }
+    }
+}
+
+/// Returns the diagnostic of what stopped an evaluation.
+pub(in crate::vars) fn without_halt(halt: Halt) -> Diagnostic {
+    match halt {
+        Halt::Error(diagnostic) => *diagnostic,
+        Halt::Unknown(unknown) => {
+            let Unknown { why } = &*unknown;
+            Diagnostic::error(format!("this is not known in a check: {why}"))
+        }
+        Halt::Break | Halt::Continue => Diagnostic::error("`break` and `continue` have to stand in a loop"),
+    }
+}
+
+fn apply_header(syntax: &mut Syntax, line: &str) {
+    for pair in line.split(',') {
+        let Some((name, value)) = pair.split_once(':') else { continue };
+        let value = value.trim();
+        let text = value.trim_matches(['\'', '"']);
+        let value = match value {
+            "True" | "true" | "yes" => Value::Bool(true),
+            "False" | "false" | "no" => Value::Bool(false),
+            _ => Value::str(text),
+        };
+        apply_option(syntax, name.trim(), &value);
+    }
+}
+
+/// Sets what the options say and returns the line ending.
+fn apply_options(syntax: &mut Syntax, options: &Map) -> String {
+    let mut newline = "\n".to_owned();
+    for (name, value) in options {
+        let Some(name) = name.as_str() else { continue };
+        if name == "newline_sequence" {
+            newline = value.to_string().replace("\\r", "\r").replace("\\n", "\n");
+        } else if !value.is_null() {
+            apply_option(syntax, name, value);
+        }
+    }
+    newline
+}
+
+fn apply_option(syntax: &mut Syntax, name: &str, value: &Value) {
+    let flag = || crate::value::arguments::to_bool(value).unwrap_or(false);
+    match name {
+        "variable_start_string" => syntax.variable.0 = value.to_string(),
+        "variable_end_string" => syntax.variable.1 = value.to_string(),
+        "block_start_string" => syntax.block.0 = value.to_string(),
+        "block_end_string" => syntax.block.1 = value.to_string(),
+        "comment_start_string" => syntax.comment.0 = value.to_string(),
+        "comment_end_string" => syntax.comment.1 = value.to_string(),
+        "trim_blocks" => syntax.trim_blocks = flag(),
+        "lstrip_blocks" => syntax.lstrip_blocks = flag(),
+        "keep_trailing_newline" => syntax.keep_trailing_newline = flag(),
+        _ => {}
+    }
+}

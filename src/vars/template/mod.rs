@@ -1,0 +1,136 @@
+//! Templates: text to tree (`parse`), tree to value (`eval`, `statements`, `call`, `operators`).
+
+pub(in crate::vars) mod ast;
+pub(in crate::vars) mod call;
+mod eval;
+pub(in crate::vars) mod format;
+mod globals;
+pub(in crate::vars) mod live;
+pub(in crate::vars) mod methods;
+pub(in crate::vars) mod operators;
+mod output;
+pub(in crate::vars) mod parse;
+pub(in crate::vars) mod place;
+mod prepare;
+mod resolve;
+mod statements;
+mod text_methods;
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use indexmap::IndexMap;
+
+use crate::value::Value;
+
+use super::Variables;
+use super::engine::Engine;
+use ast::Block;
+use live::{Live, Origin};
+
+/// Evaluates the templates of one call of the engine, against one set of variables.
+pub(in crate::vars) struct Evaluator<'e> {
+    pub engine: &'e Engine,
+    pub vars: &'e dyn Variables,
+    /// Variables already rendered.
+    memo: RefCell<HashMap<Arc<str>, Live>>,
+    /// Variables being rendered, to name a cycle.
+    resolving: RefCell<Vec<Arc<str>>>,
+    depth: Cell<usize>,
+}
+
+/// How deep variables, macros and includes may nest.
+const DEEPEST: usize = 60;
+
+impl<'e> Evaluator<'e> {
+    pub(in crate::vars) fn new(engine: &'e Engine, vars: &'e dyn Variables) -> Self {
+        Self { engine, vars, memo: RefCell::default(), resolving: RefCell::default(), depth: Cell::new(0) }
+    }
+
+    /// Runs `inside` one level deeper, or says that it is too deep.
+    fn deeper<T>(&self, what: &str, inside: impl FnOnce() -> live::Outcome<T>) -> live::Outcome<T> {
+        if self.depth.get() >= DEEPEST {
+            return live::fail(format!("{what} nests more than {DEEPEST} deep"));
+        }
+        self.depth.set(self.depth.get() + 1);
+        let result = inside();
+        self.depth.set(self.depth.get() - 1);
+        result
+    }
+}
+
+/// The names that a template file itself sets: what an import of it gives.
+#[derive(Default)]
+pub(in crate::vars) struct Module {
+    pub names: RefCell<IndexMap<Arc<str>, Live>>,
+    /// The text that an imported template printed.
+    pub text: RefCell<String>,
+}
+
+/// Where an expression is evaluated: its template and the names in reach.
+#[derive(Clone)]
+pub(in crate::vars) struct Frame {
+    pub origin: Rc<Origin>,
+    pub module: Rc<Module>,
+    /// Names of loops, macros and `with`, innermost last.
+    pub locals: Vec<(Arc<str>, Live)>,
+    /// How many scopes are open: at 0 `set` writes to the module.
+    pub scopes: usize,
+    pub blocks: Rc<RefCell<HashMap<Arc<str>, Vec<Arc<Block>>>>>,
+    /// Whether variables are in reach: not in a template imported without context.
+    pub context: bool,
+    pub loops: usize,
+}
+
+impl Frame {
+    pub(in crate::vars) fn new(origin: Origin) -> Self {
+        Self {
+            origin: Rc::new(origin),
+            module: Rc::default(),
+            locals: Vec::new(),
+            scopes: 0,
+            blocks: Rc::default(),
+            context: true,
+            loops: 0,
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<Live> {
+        if let Some((_, value)) = self.locals.iter().rev().find(|(local, _)| **local == *name) {
+            return Some(value.clone());
+        }
+        let names = self.module.names.borrow();
+        if names.is_empty() { None } else { names.get(name).cloned() }
+    }
+
+    fn set(&mut self, name: Arc<str>, value: Live) {
+        if self.scopes == 0 {
+            self.module.names.borrow_mut().insert(name, value);
+        } else {
+            self.locals.push((name, value));
+        }
+    }
+
+    /// Opens a scope; [`Self::close`] with what this returns ends it.
+    fn open(&mut self) -> usize {
+        self.scopes += 1;
+        self.locals.len()
+    }
+
+    fn close(&mut self, mark: usize) {
+        self.scopes -= 1;
+        self.locals.truncate(mark);
+    }
+}
+
+/// Whether any part of `value` is still to be rendered.
+pub(in crate::vars) fn has_lazy(value: &Value) -> bool {
+    match value {
+        Value::Lazy(_) => true,
+        Value::List(items) => items.iter().any(has_lazy),
+        Value::Map(map) => map.values().any(has_lazy),
+        _ => false,
+    }
+}
