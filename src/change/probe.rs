@@ -72,6 +72,28 @@ pub trait Probe {
 
     /// Returns free bytes and free inodes for users where `path` is (or would be), for `stat`-like facts. `None` where it cannot be told.
     fn free_space(&self, path: &Path) -> Option<(u64, u64)>;
+
+    /// Returns how full the file system is that is mounted at `path`, for facts. `None` where it cannot be told.
+    /// Not for remote file systems: the call would hang where the server is gone.
+    fn filesystem(&self, path: &Path) -> Option<Filesystem> {
+        let _ = path;
+        None
+    }
+}
+
+/// How full a file system is, as `statvfs` tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filesystem {
+    /// Bytes of a block.
+    pub block_size: u64,
+    /// Blocks in all.
+    pub blocks: u64,
+    /// Blocks that users can still fill.
+    pub blocks_available: u64,
+    /// Inodes in all.
+    pub inodes: u64,
+    /// Inodes that users can still take.
+    pub inodes_available: u64,
 }
 
 /// Programs that [`Probe::query`] runs: they only read.

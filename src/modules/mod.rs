@@ -14,10 +14,12 @@ use crate::value::{Map, Value, arguments};
 mod command;
 mod debug;
 mod elasticsearch_keystore;
+mod package;
 mod ping;
 mod raw;
 mod script;
 mod set_fact;
+mod setup;
 mod shell;
 
 /// Every module, in the order of the alphabet.
@@ -29,6 +31,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<raw::Raw>(),
     Entry::of::<script::Script>(),
     Entry::of::<set_fact::SetFact>(),
+    Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
 ];
 
