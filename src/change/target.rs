@@ -132,18 +132,7 @@ impl Target {
     pub fn changes(&self, content: Option<Vec<u8>>, manner: &Manner) -> Vec<Change> {
         let wanted = &manner.wanted;
         if let Some(bytes) = content.filter(|bytes| self.content.as_ref() != Some(bytes)) {
-            let attributes = if self.stat.is_some() { wanted.clone() } else { or(wanted, &manner.for_new) };
-            let before = self.content.as_deref().map_or(Before::Absent, |old| Before::File { sha256: sha256(old) });
-            let (backup, validate, secret) = (manner.backup && self.stat.is_some(), manner.validate.clone(), manner.secret);
-            return vec![Change::Write {
-                path: self.path.clone(),
-                before,
-                after: Content::Bytes(bytes),
-                attributes,
-                backup,
-                validate,
-                secret,
-            }];
+            return vec![self.write(Content::Bytes(bytes), manner)];
         }
         let Some(stat) = &self.stat else { return Vec::new() };
         let found = Attributes { uid: Some(stat.uid), gid: Some(stat.gid), mode: Some(stat.mode), ..Attributes::default() };
@@ -152,6 +141,14 @@ impl Target {
             return vec![Change::Attributes { path: self.path.clone(), before: found, after: wanted.clone(), follow: true }];
         }
         Vec::new()
+    }
+
+    /// Returns the change that writes the content, whatever there is now.
+    pub fn write(&self, after: Content, manner: &Manner) -> Change {
+        let attributes = if self.stat.is_some() { manner.wanted.clone() } else { or(&manner.wanted, &manner.for_new) };
+        let before = self.content.as_deref().map_or(Before::Absent, |old| Before::File { sha256: sha256(old) });
+        let (backup, validate, secret) = (manner.backup && self.stat.is_some(), manner.validate.clone(), manner.secret);
+        Change::Write { path: self.path.clone(), before, after, attributes, backup, validate, secret }
     }
 }
 

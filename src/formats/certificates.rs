@@ -108,6 +108,23 @@ impl Certificate {
         mine.issuer().as_raw() == theirs.subject().as_raw() && mine.verify_signature(Some(theirs.public_key())).is_ok()
     }
 
+    /// Whether its subject is `name`: a plain one, or a full one such as `CN=node1,O=Example`.
+    pub fn is_for(&self, name: &str) -> bool {
+        let Ok((_, parsed)) = X509Certificate::from_der(&self.der) else { return false };
+        let short = |kind: &x509_parser::der_parser::oid::Oid<'_>| {
+            x509_parser::objects::oid2abbrev(kind, x509_parser::objects::oid_registry())
+                .map_or_else(|_| kind.to_id_string(), str::to_ascii_uppercase)
+        };
+        let has: Vec<_> = parsed
+            .subject()
+            .iter_attributes()
+            .map(|part| (short(part.attr_type()), part.as_str().unwrap_or_default().to_owned()))
+            .collect();
+        let wanted = parts_of(name).unwrap_or_default();
+        let wanted: Vec<_> = wanted.into_iter().map(|(kind, value)| (if kind == "S" { "ST".to_owned() } else { kind }, value)).collect();
+        has == wanted
+    }
+
     /// Whether `key` is the private part of its key.
     pub fn fits(&self, key: &PrivateKey) -> bool {
         let (Ok(pair), Ok((_, parsed))) = (key.pair(), X509Certificate::from_der(&self.der)) else { return false };
@@ -287,19 +304,24 @@ pub fn dns_name(name: &str) -> Result<String, CertificateError> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// Returns the name that `text` writes: `node1`, or `CN=node1,O=Example`.
-fn distinguished_name(text: &str) -> Result<DistinguishedName, CertificateError> {
-    let mut out = DistinguishedName::new();
+/// Returns the parts of the name that `text` writes: `node1`, or `CN=node1,O=Example`.
+fn parts_of(text: &str) -> Result<Vec<(String, String)>, CertificateError> {
     if text.trim().is_empty() {
         return Err(unfit("the certificate needs a name"));
     }
     if !text.contains('=') {
-        out.push(DnType::CommonName, text.trim());
-        return Ok(out);
+        return Ok(vec![("CN".to_owned(), text.trim().to_owned())]);
     }
-    for part in split_name(text) {
+    let part = |part: String| {
         let (kind, value) = part.split_once('=').ok_or_else(|| unfit(format!("`{part}` in the name `{text}` is no `KIND=value`")))?;
-        let (kind, value) = (kind.trim().to_ascii_uppercase(), value.trim());
+        Ok((kind.trim().to_ascii_uppercase(), value.trim().to_owned()))
+    };
+    split_name(text).into_iter().map(part).collect()
+}
+
+fn distinguished_name(text: &str) -> Result<DistinguishedName, CertificateError> {
+    let mut out = DistinguishedName::new();
+    for (kind, value) in parts_of(text)? {
         let dn = match kind.as_str() {
             "CN" => DnType::CommonName,
             "O" => DnType::OrganizationName,
@@ -314,7 +336,7 @@ fn distinguished_name(text: &str) -> Result<DistinguishedName, CertificateError>
             return Err(unfit(format!("the name `{text}` has more than one `{kind}`")));
         }
         let value =
-            if kind == "C" { DnValue::PrintableString(value.try_into().map_err(made)?) } else { DnValue::Utf8String(value.to_owned()) };
+            if kind == "C" { DnValue::PrintableString(value.as_str().try_into().map_err(made)?) } else { DnValue::Utf8String(value) };
         out.push(dn, value);
     }
     Ok(out)
@@ -384,6 +406,8 @@ mod tests {
         assert_eq!(leaf.not_after, authority.certificate.not_after, "not beyond the authority");
         assert_eq!(leaf.key_kind, "ec-p256");
         assert_eq!(leaf.serial.len(), 20 * 3 - 1);
+        assert!(leaf.is_for("node1") && leaf.is_for("cn=node1") && !leaf.is_for("node2"));
+        assert!(authority.certificate.is_for("CN=Test, O=Example\\, Inc."));
     }
 
     #[test]

@@ -4,3 +4,4 @@ pub mod certificates;
 pub mod keystore;
 pub mod pkcs12;
 pub mod private_key;
+pub mod yaml_edit;

@@ -10,10 +10,11 @@ use serde::Deserialize;
 
 use super::{Controller, Example, Module};
 use crate::change::target::{FileMode, Manner, Target, ownership, sha256};
-use crate::change::{Attributes, Change, Done, Effect, Failure, Plan, Probe, Program};
+use crate::change::{Attributes, Change, Content, Done, Effect, Failure, Plan, Probe, Program};
 use crate::formats::keystore::{Entry, Keystore, KeystoreError, SEED, head, is_valid_name, version_for};
+use crate::value::arguments::Anything;
 use crate::value::secret::Secret;
-use crate::value::{Map, Value};
+use crate::value::{Map, Unknown, Value};
 
 /// Sets and removes entries of a node's keystore, by its file format and without starting a JVM. All entries go into one
 /// atomic write; a value that is there already is not written again. Format, owner, group and mode of a keystore that
@@ -31,7 +32,7 @@ pub struct ElasticsearchKeystore {
     password: Option<Secret<String>>,
     /// Text entries: name and value.
     #[serde(default)]
-    entries: BTreeMap<String, Option<Secret<String>>>,
+    entries: BTreeMap<String, Option<Secret<Anything>>>,
     /// File entries: name, and path of a file on the host whose content becomes the value.
     #[serde(default)]
     files: BTreeMap<String, String>,
@@ -64,6 +65,7 @@ fn yes() -> bool {
 
 impl Module for ElasticsearchKeystore {
     const NAME: &'static str = "elasticsearch_keystore";
+    const COPES_WITH_UNKNOWN: bool = true;
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Give a node the credential of a remote cluster",
@@ -148,6 +150,11 @@ impl ElasticsearchKeystore {
         self.password.as_ref().map_or("", |password| password.reveal())
     }
 
+    /// Returns the reason why an entry's value cannot be known yet, if one cannot.
+    fn unknown(&self) -> Option<&Unknown> {
+        self.entries.values().flatten().find_map(|value| value.reveal().0.unknown_part())
+    }
+
     /// A bad name keeps a node from starting, so none gets as far as the file.
     fn check_names(&self) -> Result<(), Failure> {
         let mut seen = BTreeSet::new();
@@ -178,8 +185,7 @@ impl ElasticsearchKeystore {
 
     fn apply_to(&self, host: &dyn Probe, keystore: &mut Keystore) -> Result<(), Failure> {
         for (name, value) in &self.entries {
-            let value = value.as_ref().map_or("", |value| value.reveal());
-            set(keystore, name, Entry::text(value));
+            set(keystore, name, Entry::text(&text_of(name, value.as_ref())?));
         }
         for (name, path) in &self.files {
             set(keystore, name, Entry::file(self.file(host, name, path)?));
@@ -203,10 +209,14 @@ impl ElasticsearchKeystore {
         let mut keystore = Keystore::new(version).map_err(|error| self.failure(&error))?;
         self.apply_to(host, &mut keystore)?;
         let changed = differences(&Keystore { version, entries: BTreeMap::new() }, &keystore);
+        let for_new = self.owner_of_new(host, target)?;
+        let manner = Manner { wanted, for_new, secret: true, ..Manner::default() };
+        if let Some(unknown) = self.unknown() {
+            return Ok(unknown_plan(target, &manner, unknown, &keystore, &changed));
+        }
         let bytes = keystore.write(self.password()).map_err(|error| self.failure(&error))?;
         let digest = sha256(&bytes);
-        let for_new = self.owner_of_new(host, target)?;
-        let changes = target.changes(Some(bytes), &Manner { wanted, for_new, secret: true, ..Manner::default() });
+        let changes = target.changes(Some(bytes), &manner);
         let mut plan = Plan::all("there is no keystore yet", changes)
             .values(told(&keystore, Some(&changed)))
             .value("sha256", digest)
@@ -312,8 +322,9 @@ impl ElasticsearchKeystore {
     fn runs(&self, changed: &Differences, tool: &Path, keystore: &Path) -> Result<Vec<Change>, Failure> {
         let (mut texts, mut values, mut files) = (vec!["add", "-f", "-x"], Vec::new(), vec!["add-file", "-f"]);
         for name in changed.added.iter().chain(&changed.updated) {
-            if let Some(Some(value)) = self.entries.get(name) {
-                if value.reveal().contains(['\n', '\r']) {
+            if let Some(value) = self.entries.get(name) {
+                let value = text_of(name, value.as_ref())?;
+                if value.contains(['\n', '\r']) {
                     return Err(Failure::argument(
                         format!("entries.{name}"),
                         "a value of several lines cannot be given to the node's own tool",
@@ -321,7 +332,7 @@ impl ElasticsearchKeystore {
                     .hint("put it into a file and name it under `files`"));
                 }
                 texts.push(name);
-                values.extend(value.reveal().bytes().chain([b'\n']));
+                values.extend(value.bytes().chain([b'\n']));
             } else if let Some(path) = self.files.get(name) {
                 files.extend([name.as_str(), path]);
             }
@@ -343,6 +354,26 @@ impl ElasticsearchKeystore {
             })
             .collect())
     }
+}
+
+/// Returns the text of an entry's value. One that is not known yet differs from every value there can be.
+fn text_of(name: &str, value: Option<&Secret<Anything>>) -> Result<String, Failure> {
+    match value.map(|value| &value.reveal().0) {
+        Some(Value::List(_) | Value::Map(_)) => {
+            Err(Failure::argument(format!("entries.{name}"), format!("the value of `{name}` is no text")))
+        }
+        Some(Value::Unknown(_)) => Ok("\0unknown\0".to_owned()),
+        Some(value) => Ok(value.to_string()),
+        None => Ok(String::new()),
+    }
+}
+
+/// Returns the plan for when a value is only known once an earlier task was really done.
+fn unknown_plan(target: &Target, manner: &Manner, unknown: &Unknown, after: &Keystore, changed: &Differences) -> Plan {
+    let write = target.write(Content::Unknown(unknown.why.clone()), manner);
+    let values = told(after, Some(changed));
+    let plan = Plan::one(changed.sentence(), write).values(values).value("sha256", Value::unknown(&unknown.why)).value("exists", true);
+    plan.value("api_key_ids", Value::unknown(&unknown.why))
 }
 
 /// Sets an entry. One that has the value already keeps its kind, so that nothing is written for the kind alone.

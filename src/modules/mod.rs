@@ -11,6 +11,8 @@ use serde::de::DeserializeOwned;
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
+mod certificate;
+mod certificate_authority;
 mod command;
 mod debug;
 mod elasticsearch_keystore;
@@ -21,9 +23,12 @@ mod script;
 mod set_fact;
 mod setup;
 mod shell;
+mod yaml_settings;
 
 /// Every module, in the order of the alphabet.
 pub const ALL: &[Entry] = &[
+    Entry::of::<certificate::CertificateModule>(),
+    Entry::of::<certificate_authority::CertificateAuthority>(),
     Entry::of::<command::Command>(),
     Entry::of::<debug::Debug>(),
     Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(),
@@ -33,6 +38,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<set_fact::SetFact>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
+    Entry::of::<yaml_settings::YamlSettings>(),
 ];
 
 /// A module: its arguments are the fields, its manual is the doc comments, its examples are tests.
