@@ -5,5 +5,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "the site makes its own folder, files and programs; it is no host's module")]
 
+pub mod content;
 pub mod elasticsearch;
 pub mod host;
+pub mod site;

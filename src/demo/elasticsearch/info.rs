@@ -125,6 +125,9 @@ fn describe(node: &Node, ask: &Ask, state: &Cluster, filter: &str, metrics: &str
                 json!({"bound_address": [member.transport], "publish_address": member.transport, "profiles": {}}),
             );
         }
+        if wants("jvm") {
+            map.insert("jvm".to_owned(), json!({"pid": member.process, "version": "22.0.1", "start_time_in_millis": member.started}));
+        }
         if let Some(address) = member.remote.as_ref().filter(|_| wants("remote_cluster_server")) {
             map.insert("remote_cluster_server".to_owned(), json!({"bound_address": [address], "publish_address": address}));
         }

@@ -167,6 +167,7 @@ impl Node {
 
     async fn try_start(self: &Arc<Self>) -> Result<(), String> {
         let conf = &self.place.conf;
+        let started = super::state::now();
         let settings = files::settings(conf)?;
         let secrets = files::secrets(conf, &self.place.keystore_password, &self.version)?;
         check_names(&settings, &self.name, &self.place.cluster)?;
@@ -195,6 +196,7 @@ impl Node {
             id: before.map_or_else(identifier, |before| before.id.clone()),
             process: Some(std::process::id()),
             starts: before.map_or(0, |before| before.starts) + 1,
+            started,
             http: http.to_string(),
             transport: transport.to_string(),
             remote: published.as_ref().map(ToString::to_string),

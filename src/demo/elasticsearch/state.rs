@@ -85,6 +85,8 @@ pub struct Member {
     pub process: Option<u32>,
     /// Goes up with each start.
     pub starts: u32,
+    /// When it was started last, milliseconds since 1970.
+    pub started: u64,
     /// `http.publish_address`.
     pub http: String,
     /// `transport.publish_address`.
