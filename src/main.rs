@@ -1,3 +1,5 @@
 //! Parses the command line and exits with its code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    windlass::cli::main()
+}

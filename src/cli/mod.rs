@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand};
 
 use crate::source::{Diagnostic, Severity, Sources, render};
 
+pub mod demo;
 pub mod doc;
 pub mod extra_vars;
 pub mod list;
@@ -27,6 +28,12 @@ enum Command {
     Playbook(Box<playbook::Arguments>),
     /// Show the manual of a module, or list the modules
     Doc(doc::Arguments),
+    /// See it work: two simulated clusters, connected over real SSH on this machine
+    Demo(demo::Arguments),
+    #[command(hide = true)]
+    DemoSystemctl(demo::Systemctl),
+    #[command(hide = true)]
+    DemoNodes(demo::Nodes),
 }
 
 /// All went well.
@@ -53,6 +60,9 @@ pub fn main() -> ExitCode {
     let code = match cli.command {
         Command::Playbook(_) => 1,
         Command::Doc(arguments) => doc::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),
+        Command::DemoNodes(arguments) => demo::nodes(&arguments),
     };
     ExitCode::from(code)
 }
