@@ -11,33 +11,51 @@ use serde::de::DeserializeOwned;
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
+mod add_host;
+mod assert;
 mod certificate;
 mod certificate_authority;
 mod command;
 mod debug;
 mod elasticsearch_keystore;
+mod fail;
+mod group_by;
+mod include_vars;
+mod meta;
 mod package;
+mod pause;
 mod ping;
 mod raw;
 mod script;
 mod set_fact;
 mod setup;
 mod shell;
+mod wait_for;
+mod wait_for_connection;
 mod yaml_settings;
 
 /// Every module, in the order of the alphabet.
 pub const ALL: &[Entry] = &[
+    Entry::of::<add_host::AddHost>(),
+    Entry::of::<assert::Assert>(),
     Entry::of::<certificate::CertificateModule>(),
     Entry::of::<certificate_authority::CertificateAuthority>(),
     Entry::of::<command::Command>(),
     Entry::of::<debug::Debug>(),
     Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(),
+    Entry::of::<fail::Fail>(),
+    Entry::of::<group_by::GroupBy>(),
+    Entry::of::<include_vars::IncludeVars>(),
+    Entry::of::<meta::Meta>(),
+    Entry::of::<pause::Pause>(),
     Entry::of::<ping::Ping>(),
     Entry::of::<raw::Raw>(),
     Entry::of::<script::Script>(),
     Entry::of::<set_fact::SetFact>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
+    Entry::of::<wait_for::WaitFor>(),
+    Entry::of::<wait_for_connection::WaitForConnection>(),
     Entry::of::<yaml_settings::YamlSettings>(),
 ];
 

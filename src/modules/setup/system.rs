@@ -350,7 +350,7 @@ pub(super) fn capabilities(facts: &mut Facts) {
 
 pub(super) fn pkg_mgr(facts: &mut Facts) {
     let family = facts.known("os_family").map(ToString::to_string).unwrap_or_default();
-    let name = super::super::package::manager(&|path| facts.exists(path), &family);
+    let name = crate::modules::package::manager(&|path| facts.exists(path), &family);
     facts.set("pkg_mgr", name.unwrap_or("unknown"));
 }
 
