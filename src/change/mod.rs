@@ -10,14 +10,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::value::{Map, Value};
 
+pub mod accounts;
+pub mod apply;
+pub mod attributes;
+pub mod carry;
+pub mod diff;
+pub mod digest;
 pub mod failure;
+pub mod fake;
 pub mod glob;
+pub mod host;
 pub mod http;
+pub mod overlay;
+pub mod packages;
+pub mod picture;
 pub mod probe;
+pub mod programs;
 pub mod resolve;
 pub mod target;
+pub mod temporary;
+pub mod units;
 
+pub use carry::{carry_out, run_module};
 pub use failure::Failure;
+pub use host::{Blobs, Host};
+pub use overlay::Overlay;
 pub use probe::Probe;
 
 /// Whether changes are made or only foreseen.

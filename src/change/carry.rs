@@ -1,0 +1,82 @@
+//! Takes a plan further: its changes go to the host, or in a check to the overlay. This is the one `if` of check mode.
+
+use super::{Change, Done, Failure, Host, Mode, Outcome, Plan, Probe, apply, diff};
+use crate::value::Map;
+
+/// Carries a plan out, and says what came of it. `values` are the plan's own; a module's `result` may know better.
+pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<Done>, Outcome) {
+    host.set_mode(mode);
+    let mut outcome = Outcome {
+        because: plan.because.clone(),
+        values: plan.values.clone(),
+        then: plan.then.clone(),
+        on_controller: plan.on_controller.clone(),
+        warnings: plan.warnings.clone(),
+        secrets: plan.secrets.clone(),
+        changed: !plan.on_controller.is_empty(),
+        ..Outcome::default()
+    };
+    let mut done = Vec::new();
+    for change in &plan.changes {
+        let difference = if diff { diff::difference(change, host) } else { None };
+        let made = if mode == Mode::Check { host.foresee(change).map(|()| None) } else { apply::apply(host, change).map(Some) };
+        match made {
+            Ok(None) => outcome.foreseen.push(change.clone()),
+            Ok(Some(what)) => {
+                host.forget(change);
+                done.push(what);
+            }
+            Err(Failure::Unknown { why }) => {
+                outcome.unknown = Some(why);
+                return (done, outcome);
+            }
+            Err(failure) => {
+                outcome.failure = Some(failure);
+                return (done, outcome);
+            }
+        }
+        outcome.changed = true;
+        outcome.diff.extend(difference);
+        outcome.summary.push(diff::summary(change));
+    }
+    (done, outcome)
+}
+
+/// Runs a module: plans, carries the plan out, and asks the module for its result.
+pub fn run_module(
+    plan: impl Fn(&dyn Probe) -> Result<Plan, Failure>,
+    result: impl Fn(&Plan, &[Done], &dyn Probe) -> Result<Map, Failure>,
+    host: &mut Host,
+    mode: Mode,
+    diff: bool,
+) -> Outcome {
+    host.set_mode(mode);
+    let planned = match plan(host) {
+        Ok(planned) => planned,
+        Err(Failure::Unknown { why }) if mode == Mode::Check => return Outcome { unknown: Some(why), ..Outcome::default() },
+        Err(failure) => return Outcome { failure: Some(failure), ..Outcome::default() },
+    };
+    let (done, mut outcome) = carry_out(host, &planned, mode, diff);
+    // In a check with changes there is nothing yet that a result could be read from.
+    let finished = mode == Mode::Apply || planned.changes.is_empty();
+    if finished && outcome.failure.is_none() && outcome.unknown.is_none() {
+        match result(&planned, &done, host) {
+            Ok(values) => outcome.values = values,
+            Err(Failure::Unknown { why }) if mode == Mode::Check => outcome.unknown = Some(why),
+            Err(failure) => outcome.failure = Some(failure),
+        }
+    }
+    outcome
+}
+
+/// Returns the change's path, for those that are about one.
+pub fn path_of(change: &Change) -> Option<&std::path::Path> {
+    match change {
+        Change::Write { path, .. }
+        | Change::Directory { path, .. }
+        | Change::Attributes { path, .. }
+        | Change::Link { path, .. }
+        | Change::Remove { path, .. } => Some(path),
+        Change::Run { .. } | Change::Unit { .. } | Change::Http { .. } => None,
+    }
+}
