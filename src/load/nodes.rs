@@ -1,20 +1,32 @@
-//! From nodes to values (stand-in).
+//! From nodes of the user's files to values: texts with template marks become templates that know their place.
+
+use std::sync::Arc;
+
 use crate::source::{Kind, Node};
 use crate::value::{Key, Lazy, Text, Value};
-use std::sync::Arc;
-/// Returns the value of a node.
+
+/// Returns the value of a node. `!unsafe` texts are final; `!vault` texts are decrypted when they are used.
 pub fn to_value(node: &Node) -> Value {
     match &node.kind {
         Kind::Null => Value::Null,
-        Kind::Bool(b) => Value::Bool(*b),
-        Kind::Int(n) => Value::Int(*n),
-        Kind::Float(n) => Value::Float(*n),
+        Kind::Bool(flag) => Value::Bool(*flag),
+        Kind::Int(number) => Value::Int(*number),
+        Kind::Float(number) => Value::Float(*number),
         Kind::Str(text) => Value::text(text, node.span),
-        Kind::Unsafe(text) => Value::str(text),
+        Kind::Unsafe(text) => Value::Str(text.clone()),
         Kind::Vault(text) => Value::Lazy(Arc::new(Lazy::Vault(Text { text: text.to_string(), span: node.span }))),
         Kind::List(items) => Value::list(items.iter().map(to_value)),
-        Kind::Map(entries) => Value::map(
-            entries.iter().map(|(k, v)| (Key::from_value(&to_value(k)).unwrap_or(Key::Str(to_value(k).to_string().into())), to_value(v))),
-        ),
+        Kind::Map(entries) => Value::map(entries.iter().map(|(key, value)| (to_key(key), to_value(value)))),
+    }
+}
+
+/// Returns the key that a node makes. A key is never a template: its text counts as written.
+pub fn to_key(node: &Node) -> Key {
+    match &node.kind {
+        Kind::Str(text) | Kind::Unsafe(text) => Key::Str(text.clone()),
+        _ => {
+            let value = to_value(node);
+            Key::from_value(&value).unwrap_or_else(|| Key::from(value.to_string()))
+        }
     }
 }

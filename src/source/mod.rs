@@ -6,8 +6,10 @@ use std::sync::{Arc, RwLock};
 use serde::{Deserialize, Serialize};
 
 pub mod diagnostic;
+mod mistakes;
 pub mod node;
 pub mod render;
+pub mod scalar;
 pub mod suggest;
 pub mod yaml;
 

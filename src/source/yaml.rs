@@ -1,126 +1,515 @@
-//! YAML text to a tree of nodes with places (stand-in).
+//! YAML text to a tree of nodes with places.
+//!
+//! Read as Ansible's users expect: YAML 1.1 scalars (see `scalar`), merge keys, `!vault` and `!unsafe`, and a warning where a
+//! key is given twice. Texts that nest too deep or whose aliases would expand without end are refused.
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
+use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::{Diagnostic, FileId, Kind, Node, Sources, Span};
+use super::{Diagnostic, FileId, Kind, Node, Sources, Span, mistakes, scalar};
+
+/// How deep lists and dictionaries may nest.
+const DEEPEST: usize = 200;
+
+/// How many values a document with aliases may have when they are expanded.
+const MOST_VALUES: u64 = 1_000_000;
 
 /// What came of a text.
+#[derive(Debug)]
 pub struct Parsed {
-    /// Documents.
+    /// The documents; after an error, those that could be read.
     pub documents: Vec<Node>,
-    /// Errors and warnings.
+    /// Errors and warnings, in order of their places.
     pub diagnostics: Vec<Diagnostic>,
-    /// The file.
+    /// The text's number among the sources.
     pub file: FileId,
 }
 
-/// Parses.
+/// Parses a YAML text, taking it into `sources` under `path`.
 pub fn parse(sources: &Sources, path: &Path, text: String) -> Parsed {
-    let file = sources.add(path, text.clone());
-    let offsets: Vec<u32> = text.char_indices().map(|(at, _)| at as u32).chain([text.len() as u32]).collect();
-    let mut parser = Parser::new_from_str(&text);
-    let mut documents = Vec::new();
-    let mut diagnostics = Vec::new();
-    enum Open {
-        List(Vec<Node>, u32, usize),
-        Map(Vec<Node>, u32, usize),
-    }
-    let mut stack: Vec<Open> = Vec::new();
-    let mut anchors: HashMap<usize, Node> = HashMap::new();
-    loop {
-        let Some(next) = parser.next_event() else { break };
-        let (event, span) = match next {
-            Ok(found) => found,
-            Err(error) => {
-                let at = offsets.get(error.marker().index()).copied().unwrap_or(text.len() as u32);
-                diagnostics.push(Diagnostic::error(format!("this is not YAML: {}", error.info())).at(Span {
-                    file,
-                    start: at,
-                    end: at + 1,
-                }));
-                break;
-            }
-        };
-        let get = |index: usize| offsets.get(index).copied().unwrap_or(text.len() as u32);
-        let (start, end) = (get(span.start.index()), get(span.end.index()));
-        let place = Span { file, start, end };
-        let (node, anchor) = match event {
-            Event::Scalar(value, style, anchor, tag) => {
-                let tag = tag.map(|tag| tag.to_string()).unwrap_or_default();
-                let kind = match tag.as_str() {
-                    "!vault" => Kind::Vault((*value).into()),
-                    "!unsafe" => Kind::Unsafe((*value).into()),
-                    _ if style == ScalarStyle::Plain => plain(&value),
-                    _ => Kind::Str((*value).into()),
-                };
-                (Node { span: place, kind }, anchor)
-            }
-            Event::Alias(id) => (anchors.get(&id).cloned().unwrap_or(Node { span: place, kind: Kind::Null }), 0),
-            Event::SequenceStart(anchor, _) => {
-                stack.push(Open::List(Vec::new(), start, anchor));
-                continue;
-            }
-            Event::MappingStart(anchor, _) => {
-                stack.push(Open::Map(Vec::new(), start, anchor));
-                continue;
-            }
-            Event::SequenceEnd => match stack.pop() {
-                Some(Open::List(items, start, anchor)) => (
-                    Node {
-                        span: Span { file, start, end: items.last().map_or(end, |node| node.span.end) },
-                        kind: Kind::List(Arc::new(items)),
-                    },
-                    anchor,
-                ),
-                _ => break,
-            },
-            Event::MappingEnd => match stack.pop() {
-                Some(Open::Map(items, start, anchor)) => {
-                    let end = items.last().map_or(end, |node| node.span.end);
-                    let mut entries = Vec::new();
-                    let mut items = items.into_iter();
-                    while let (Some(key), Some(value)) = (items.next(), items.next()) {
-                        entries.push((key, value));
-                    }
-                    (Node { span: Span { file, start, end }, kind: Kind::Map(Arc::new(entries)) }, anchor)
-                }
-                _ => break,
-            },
-            Event::StreamEnd => break,
-            _ => continue,
-        };
-        if anchor > 0 {
-            anchors.insert(anchor, node.clone());
-        }
-        match stack.last_mut() {
-            Some(Open::List(items, ..) | Open::Map(items, ..)) => items.push(node),
-            None => documents.push(node),
-        }
-    }
+    let file = sources.add(path, text);
+    let source = sources.get(file);
+    let text = source.as_ref().map_or("", |source| &source.text);
+    let mut builder = Builder::new(file, text);
+    builder.run();
+    let Builder { documents, mut diagnostics, .. } = builder;
+    diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| span.start));
     Parsed { documents, diagnostics, file }
 }
 
-fn plain(text: &str) -> Kind {
-    match text {
-        "" | "~" | "null" | "Null" | "NULL" => Kind::Null,
-        "yes" | "Yes" | "true" | "True" | "on" => Kind::Bool(true),
-        "no" | "No" | "false" | "False" | "off" => Kind::Bool(false),
-        _ => {
-            if text.len() > 1 && text.starts_with('0') && text.chars().all(|c| c.is_digit(8)) {
-                return Kind::Int(i64::from_str_radix(text, 8).unwrap_or(0));
-            }
-            if let Ok(n) = text.parse::<i64>() {
-                return Kind::Int(n);
-            }
-            if text.contains('.')
-                && let Ok(n) = text.parse::<f64>()
-            {
-                return Kind::Float(n);
-            }
-            Kind::Str(text.into())
+/// A collection that is not closed yet.
+struct Open {
+    start: u32,
+    anchor: usize,
+    unsafely: bool,
+    is_map: bool,
+    items: Vec<Node>,
+    /// How many values it holds, aliases expanded.
+    weight: u64,
+}
+
+struct Builder<'a> {
+    file: FileId,
+    text: &'a str,
+    /// Bytes before the parser's first character: the byte order mark.
+    skipped: u32,
+    /// The byte of each character; empty where every character is one byte.
+    bytes: Vec<u32>,
+    open: Vec<Open>,
+    anchors: HashMap<usize, (Node, u64)>,
+    merged: u64,
+    documents: Vec<Node>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+/// The text cannot be read any further; why has been said.
+struct Stop;
+
+impl<'a> Builder<'a> {
+    #[allow(clippy::cast_possible_truncation)]
+    fn new(file: FileId, text: &'a str) -> Self {
+        let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let skipped = (text.len() - rest.len()) as u32;
+        let bytes = if rest.is_ascii() { Vec::new() } else { rest.char_indices().map(|(at, _)| at as u32).collect() };
+        Self {
+            file,
+            text: rest,
+            skipped,
+            bytes,
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            merged: 0,
+            documents: Vec::new(),
+            diagnostics: Vec::new(),
         }
+    }
+
+    fn run(&mut self) {
+        let mut parser = Parser::new_from_str(self.text);
+        while let Some(next) = parser.next_event() {
+            let taken = match next {
+                Ok((Event::StreamEnd, _)) => return,
+                Ok((event, span)) => {
+                    let place = self.place(span.start.index(), span.end.index());
+                    self.take(event, place)
+                }
+                Err(error) => {
+                    let at = self.byte(error.marker().index());
+                    let found = mistakes::explain(self.text, (at - self.skipped) as usize, error.info());
+                    let span = self.shifted(found.range);
+                    // An earlier complaint about the same line is the better one.
+                    let said = self.diagnostics.iter().any(|earlier| earlier.span.is_some_and(|known| self.same_line(known, span)));
+                    if !said {
+                        let mut diagnostic = Diagnostic::error(found.message).at(span);
+                        diagnostic.label = found.label;
+                        diagnostic.hints.extend(found.hint);
+                        self.diagnostics.push(diagnostic);
+                    }
+                    return;
+                }
+            };
+            if taken.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn same_line(&self, a: Span, b: Span) -> bool {
+        let (from, to) = (a.start.min(b.start) - self.skipped, a.start.max(b.start) - self.skipped);
+        self.text.get(from as usize..to as usize).is_some_and(|between| !between.contains('\n'))
+    }
+
+    /// Returns the byte of the file at the parser's character.
+    #[allow(clippy::cast_possible_truncation)]
+    fn byte(&self, character: usize) -> u32 {
+        let end = self.text.len() as u32;
+        let byte = if self.bytes.is_empty() { (character as u32).min(end) } else { self.bytes.get(character).copied().unwrap_or(end) };
+        byte + self.skipped
+    }
+
+    fn place(&self, start: usize, end: usize) -> Span {
+        Span { file: self.file, start: self.byte(start), end: self.byte(end) }
+    }
+
+    #[allow(clippy::cast_possible_truncation)]
+    fn shifted(&self, range: std::ops::Range<usize>) -> Span {
+        Span { file: self.file, start: range.start as u32 + self.skipped, end: range.end as u32 + self.skipped }
+    }
+
+    fn stop(&mut self, diagnostic: Diagnostic) -> Stop {
+        self.diagnostics.push(diagnostic);
+        Stop
+    }
+
+    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                let kind = self.scalar(&text, style, tag.as_deref(), span);
+                self.put(Node { span, kind }, anchor, 1);
+            }
+            Event::Alias(anchor) => match self.anchors.get(&anchor).cloned() {
+                Some((node, weight)) => self.put(node, 0, weight),
+                None => {
+                    let diagnostic = Diagnostic::error("this alias stands inside the very value that it names").at(span);
+                    return Err(self.stop(diagnostic.hint("write the value out, or give the anchor to a smaller part")));
+                }
+            },
+            Event::SequenceStart(anchor, tag) => return self.begin(false, anchor, tag.as_deref(), span),
+            Event::MappingStart(anchor, tag) => return self.begin(true, anchor, tag.as_deref(), span),
+            Event::SequenceEnd | Event::MappingEnd => return self.end(span),
+            Event::DocumentStart(_) => self.anchors.clear(),
+            Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => {}
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, is_map: bool, anchor: usize, tag: Option<&Tag>, span: Span) -> Result<(), Stop> {
+        if self.open.len() >= DEEPEST {
+            let diagnostic = Diagnostic::error(format!("lists and dictionaries nest more than {DEEPEST} deep here")).at(span);
+            return Err(self.stop(diagnostic));
+        }
+        let name = tag.map(tag_name).unwrap_or_default();
+        match (name.as_str(), is_map) {
+            ("" | "!" | "!unsafe" | "!!seq" | "!!map" | "!!omap", _) => {}
+            ("!vault" | "!vault-encrypted", _) => {
+                let diagnostic = Diagnostic::error("`!vault` is for a text, not for a list or dictionary").at(span);
+                self.diagnostics.push(diagnostic.hint("write `name: !vault |` and the lines that `windlass vault encrypt-string` prints"));
+            }
+            _ => self.unknown_tag(&name, span),
+        }
+        self.open.push(Open { start: span.start, anchor, unsafely: name == "!unsafe", is_map, items: Vec::new(), weight: 1 });
+        Ok(())
+    }
+
+    fn end(&mut self, span: Span) -> Result<(), Stop> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        // A block collection ends where its last item does, not at the next token.
+        let last = open.items.iter().map(|node| node.span).filter(|last| last.file == self.file && last.start >= open.start);
+        let last = last.map(|last| last.end).max().unwrap_or(span.end);
+        let flow = self.text.as_bytes().get((open.start - self.skipped) as usize).is_some_and(|byte| matches!(byte, b'[' | b'{'));
+        let place = Span { file: self.file, start: open.start, end: if flow { span.end } else { last } };
+        if open.weight > MOST_VALUES {
+            let diagnostic = Diagnostic::error(format!("the aliases in this value expand to more than {MOST_VALUES} values")).at(place);
+            return Err(self.stop(diagnostic));
+        }
+        let kind = if open.is_map { self.map(open.items)? } else { Kind::List(Arc::new(open.items)) };
+        let node = Node { span: place, kind };
+        let node = if open.unsafely { make_unsafe(&node) } else { node };
+        self.put(node, open.anchor, open.weight);
+        Ok(())
+    }
+
+    fn put(&mut self, node: Node, anchor: usize, weight: u64) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), weight));
+        }
+        match self.open.last_mut() {
+            Some(open) => {
+                open.items.push(node);
+                open.weight = open.weight.saturating_add(weight);
+            }
+            None => self.documents.push(node),
+        }
+    }
+
+    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&Tag>, span: Span) -> Kind {
+        let Some(tag) = tag else {
+            return if style == ScalarStyle::Plain { scalar::plain(text) } else { Kind::Str(text.into()) };
+        };
+        let name = tag_name(tag);
+        let converted = match name.as_str() {
+            "!vault" | "!vault-encrypted" => {
+                if !text.trim_start().starts_with("$ANSIBLE_VAULT;") {
+                    let diagnostic = Diagnostic::error("this `!vault` value does not begin with `$ANSIBLE_VAULT;`").at(span);
+                    self.diagnostics.push(diagnostic.hint("paste all lines that `windlass vault encrypt-string` prints, each indented"));
+                }
+                Some(Kind::Vault(text.into()))
+            }
+            "!unsafe" => Some(Kind::Unsafe(text.into())),
+            "!" | "!!str" | "!!timestamp" => Some(Kind::Str(text.into())),
+            "!!null" => Some(Kind::Null),
+            "!!bool" => match text.to_ascii_lowercase().as_str() {
+                "yes" | "true" | "on" => Some(Kind::Bool(true)),
+                "no" | "false" | "off" => Some(Kind::Bool(false)),
+                _ => None,
+            },
+            "!!int" => scalar::int(text).map(Kind::Int),
+            "!!float" => scalar::float(text).map(Kind::Float),
+            _ => {
+                self.unknown_tag(&name, span);
+                return Kind::Str(text.into());
+            }
+        };
+        converted.unwrap_or_else(|| {
+            self.diagnostics.push(Diagnostic::error(format!("`{text}` cannot be read as `{name}`")).at(span));
+            Kind::Null
+        })
+    }
+
+    fn unknown_tag(&mut self, name: &str, span: Span) {
+        let known = ["!vault", "!unsafe", "!!str", "!!int", "!!float", "!!bool", "!!null"];
+        let diagnostic = Diagnostic::error(format!("the tag `{name}` is not known here")).at(span).did_you_mean(name, known);
+        let hint = format!("known are `!vault` and `!unsafe`; if `{name}` is meant as text, quote the whole value");
+        self.diagnostics.push(if diagnostic.hints.is_empty() { diagnostic.hint(hint) } else { diagnostic });
+    }
+
+    /// Makes a dictionary of keys and values in turn: merge keys merged, keys given twice warned about.
+    fn map(&mut self, items: Vec<Node>) -> Result<Kind, Stop> {
+        let mut own = Vec::with_capacity(items.len() / 2);
+        let mut merges = Vec::new();
+        let mut items = items.into_iter();
+        while let (Some(key), Some(value)) = (items.next(), items.next()) {
+            if self.is_merge(&key) {
+                merges.push(value);
+            } else {
+                self.check_key(&key);
+                own.push((key, value));
+            }
+        }
+        let mut entries: Vec<(Node, Node)> = Vec::with_capacity(own.len());
+        let mut places: HashMap<KeyText, usize> = HashMap::with_capacity(own.len());
+        for value in merges {
+            for map in self.merge_sources(&value) {
+                self.merged += map.len() as u64;
+                if self.merged > MOST_VALUES {
+                    let diagnostic = Diagnostic::error(format!("the merge keys of this file expand to more than {MOST_VALUES} values"));
+                    return Err(self.stop(diagnostic.at(value.span)));
+                }
+                for (key, value) in map.iter() {
+                    set(&mut entries, &mut places, key.clone(), value.clone());
+                }
+            }
+        }
+        let mut own_places: HashMap<KeyText, Span> = HashMap::with_capacity(own.len());
+        for (key, value) in own {
+            if let Some(first) = own_places.insert(key_text(&key.kind), key.span) {
+                let name = key.as_str().map_or_else(|| "this key".to_owned(), |name| format!("`{name}`"));
+                let diagnostic = Diagnostic::warning(format!("{name} is given twice in one dictionary; the last one counts"));
+                self.diagnostics.push(diagnostic.at(key.span).label("this one counts").also(first, "this one is lost"));
+            }
+            set(&mut entries, &mut places, key, value);
+        }
+        Ok(Kind::Map(Arc::new(entries)))
+    }
+
+    /// Whether a key is the plain `<<`; a quoted one is a key like any other.
+    fn is_merge(&self, key: &Node) -> bool {
+        let written = (key.span.start - self.skipped) as usize..(key.span.end - self.skipped) as usize;
+        matches!(&key.kind, Kind::Str(text) if &**text == "<<") && self.text.get(written).is_some_and(|text| text.trim() == "<<")
+    }
+
+    /// Returns the dictionaries that a merge key names, weakest first.
+    fn merge_sources(&mut self, value: &Node) -> Vec<Arc<Vec<(Node, Node)>>> {
+        let list = match &value.kind {
+            Kind::Map(map) => return vec![map.clone()],
+            Kind::List(items) => items.clone(),
+            _ => Arc::new(vec![value.clone()]),
+        };
+        let mut maps = Vec::new();
+        for item in list.iter().rev() {
+            match &item.kind {
+                Kind::Map(map) => maps.push(map.clone()),
+                _ => {
+                    let message = format!("`<<` merges dictionaries, this is {}", item.kind_name());
+                    self.diagnostics
+                        .push(Diagnostic::error(message).at(item.span).hint("write `<<: *name` with the anchor of a dictionary"));
+                }
+            }
+        }
+        maps
+    }
+
+    /// Complains about a key that cannot be one; nearly always it is a template that lacks its quotes.
+    fn check_key(&mut self, key: &Node) {
+        if !matches!(key.kind, Kind::Map(_) | Kind::List(_)) {
+            return;
+        }
+        let at = (key.span.start - self.skipped) as usize;
+        let found = mistakes::unquoted_template(self.text, at);
+        let diagnostic = match found {
+            Some(found) => {
+                let span = self.shifted(found.range);
+                let mut diagnostic = Diagnostic::error(found.message).at(span);
+                diagnostic.hints.extend(found.hint);
+                diagnostic
+            }
+            None => Diagnostic::error(format!("{} cannot be the key of a dictionary", key.kind_name())).at(key.span),
+        };
+        let known = self.diagnostics.iter().any(|earlier| earlier.span == diagnostic.span);
+        if !known {
+            self.diagnostics.push(diagnostic);
+        }
+    }
+}
+
+/// What two keys have to share to be the same key: kind and text.
+type KeyText = (u8, Arc<str>);
+
+fn key_text(kind: &Kind) -> KeyText {
+    match kind {
+        Kind::Str(text) | Kind::Unsafe(text) => (0, text.clone()),
+        Kind::Null => (1, Arc::from("")),
+        Kind::Bool(flag) => (2, flag.to_string().into()),
+        Kind::Int(number) => (3, number.to_string().into()),
+        Kind::Float(number) => (4, number.to_string().into()),
+        Kind::Vault(text) => (5, text.clone()),
+        other => (6, format!("{other:?}").into()),
+    }
+}
+
+/// Sets an entry, in its old place where there is one.
+fn set(entries: &mut Vec<(Node, Node)>, places: &mut HashMap<KeyText, usize>, key: Node, value: Node) {
+    let at = *places.entry(key_text(&key.kind)).or_insert(entries.len());
+    match entries.get_mut(at) {
+        Some(entry) => *entry = (key, value),
+        None => entries.push((key, value)),
+    }
+}
+
+/// Returns a tag as its user writes it.
+fn tag_name(tag: &Tag) -> String {
+    if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() }
+}
+
+fn make_unsafe(node: &Node) -> Node {
+    let kind = match &node.kind {
+        Kind::Str(text) => Kind::Unsafe(text.clone()),
+        Kind::List(items) => Kind::List(Arc::new(items.iter().map(make_unsafe).collect())),
+        Kind::Map(entries) => Kind::Map(Arc::new(entries.iter().map(|(key, value)| (key.clone(), make_unsafe(value))).collect())),
+        other => other.clone(),
+    };
+    Node { span: node.span, kind }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::render;
+
+    fn read(text: &str) -> (Sources, Parsed) {
+        let sources = Sources::default();
+        let parsed = parse(&sources, Path::new("site.yml"), text.to_owned());
+        (sources, parsed)
+    }
+
+    fn node(text: &str) -> Node {
+        let (sources, parsed) = read(text);
+        let said: Vec<_> = parsed.diagnostics.iter().map(|diagnostic| render::line(&sources, diagnostic)).collect();
+        assert!(said.is_empty(), "{said:?}");
+        parsed.documents.into_iter().next().expect("a document")
+    }
+
+    fn complaint(text: &str) -> String {
+        let (sources, parsed) = read(text);
+        let lines: Vec<_> = parsed.diagnostics.iter().map(|diagnostic| render::line(&sources, diagnostic)).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn quoted_scalars_stay_text_and_plain_ones_do_not() {
+        let map = node("a: 0644\nb: \"0644\"\nc: yes\nd: 'yes'\ne:\nf: !!str 12\n");
+        assert_eq!(map.get("a").map(|node| &node.kind), Some(&Kind::Int(420)));
+        assert_eq!(map.get("b").and_then(Node::as_str), Some("0644"));
+        assert_eq!(map.get("c").map(|node| &node.kind), Some(&Kind::Bool(true)));
+        assert_eq!(map.get("d").and_then(Node::as_str), Some("yes"));
+        assert!(map.get("e").is_some_and(Node::is_null));
+        assert_eq!(map.get("f").and_then(Node::as_str), Some("12"));
+    }
+
+    #[test]
+    fn every_node_knows_its_place_even_after_wide_characters() {
+        let (sources, parsed) = read("\u{feff}# größe ☃\nkey: [ä, bö]\nother: x\n");
+        let map = &parsed.documents[0];
+        let item = &map.get("key").and_then(Node::as_list).expect("list")[1];
+        let file = sources.get(parsed.file).expect("file");
+        assert_eq!(&file.text[item.span.start as usize..item.span.end as usize], "bö");
+        let list = map.get("key").expect("key").span;
+        assert_eq!(&file.text[list.start as usize..list.end as usize], "[ä, bö]");
+        assert_eq!(sources.place(map.get("other").expect("other").span).map(|place| (place.line, place.column)), Some((3, 8)));
+        assert_eq!(&file.text[map.span.start as usize..map.span.end as usize], "key: [ä, bö]\nother: x");
+    }
+
+    #[test]
+    fn merge_keys_give_way_to_own_keys_and_earlier_maps_win() {
+        let map = node("a: &a {x: 1, y: 1}\nb: &b {x: 2, z: 2}\nc:\n  y: 3\n  <<: [*a, *b]\n");
+        let merged = map.get("c").expect("c");
+        let keys: Vec<_> = merged.as_map().expect("map").iter().filter_map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys, ["x", "z", "y"]);
+        let values: Vec<_> = ["x", "y", "z"].iter().map(|key| merged.get(key).map(|node| node.kind.clone())).collect();
+        assert_eq!(values, [Some(Kind::Int(1)), Some(Kind::Int(3)), Some(Kind::Int(2))]);
+        assert!(complaint("a:\n  <<: 3\n").starts_with("site.yml:2:7: `<<` merges dictionaries, this is a number"));
+    }
+
+    #[test]
+    fn tags_of_ansible_are_known_and_others_are_not() {
+        let map = node("a: !unsafe '{{ x }}'\nb: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  3132\nc: !unsafe [a, {b: c}]\n");
+        assert_eq!(map.get("a").map(|node| &node.kind), Some(&Kind::Unsafe("{{ x }}".into())));
+        assert_eq!(map.get("b").map(|node| &node.kind), Some(&Kind::Vault("$ANSIBLE_VAULT;1.1;AES256\n3132\n".into())));
+        assert_eq!(map.get("c").and_then(|node| Some(node.as_list()?[0].kind.clone())), Some(Kind::Unsafe("a".into())));
+        assert_eq!(complaint("a: !valut x\n"), "site.yml:1:11: the tag `!valut` is not known here (hint: did you mean `!vault`?)");
+    }
+
+    #[test]
+    fn a_key_given_twice_is_a_warning_with_both_places() {
+        let (sources, parsed) = read("a: 1\nb: 2\na: 3\n");
+        assert_eq!(parsed.documents[0].get("a").map(|node| &node.kind), Some(&Kind::Int(3)));
+        insta::assert_snapshot!(render::text(&sources, &parsed.diagnostics[0], false), @r"");
+    }
+
+    #[test]
+    fn bombs_are_refused_at_once() {
+        let mut laughs = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+        for level in 1..12 {
+            let before = level - 1;
+            laughs.push_str(&format!("a{level}: &a{level} [{}]\n", vec![format!("*a{before}"); 10].join(", ")));
+        }
+        assert!(complaint(&laughs).contains("the aliases in this value expand to more than"));
+        assert!(complaint(&"[".repeat(100_000)).contains("nest"));
+        assert!(complaint(&"- ".repeat(1000)).contains("nest"));
+        assert!(complaint("a: &a [*a]\n").contains("inside the very value"));
+    }
+
+    #[test]
+    fn several_documents_are_several() {
+        let (_, parsed) = read("---\na: 1\n---\nb: 2\n...\n");
+        assert_eq!(parsed.documents.len(), 2);
+        assert!(read("").1.documents.is_empty());
+        assert!(read("---\n").1.documents[0].is_null());
+    }
+
+    #[test]
+    fn the_classic_mistakes_are_named_with_what_to_do() {
+        insta::assert_snapshot!(
+            [
+                "a: {{ x }}\nb: \"{{ y }}\" z\n",
+                "path: {{ base }}/x\n",
+                "- {{ x }}\n",
+                "msg: \"done\" now\n",
+                "msg: 'it's'\n",
+                "a:\n\tb: 1\n",
+                "a:\n  - b\n\t- c\n",
+                "msg: \"never closed\nother: 1\n",
+                "msg: see: this\n",
+                "name:foo\nstate: present\n",
+                "tasks:\n  - name: x\n   copy: y\n",
+                "a: @x\n",
+                "a: `x`\n",
+                "a: [1, 2\nb: 3\n",
+                "a: {b: 1\n",
+                "a: *.log\n",
+                "a: \"\\d\"\n",
+                "a: 1\n  b: 2\n",
+                "- a\nb: 1\n",
+                "a: |x\n  b\n",
+                "a: \"x\u{7}\"\n",
+                "%foo\n",
+                "a: &x\n: : :\n",
+            ]
+            .map(complaint)
+            .join("\n"), @r""
+        );
     }
 }
