@@ -123,8 +123,16 @@ mod tests {
         let (sources, file) = file();
         let span = Span { file, start: 47, end: 51 };
         let diagnostic = Diagnostic::error("there is no module `cpoy`").at(span).label("not known").hint("did you mean `copy`?");
-        insta::assert_snapshot!(text(&sources, &diagnostic, false), @r"");
-        insta::assert_snapshot!(line(&sources, &diagnostic), @r"");
+        insta::assert_snapshot!(text(&sources, &diagnostic, false), @r#"
+error: there is no module `cpoy`
+ --> site.yml:4:9
+  |
+4 |       cpoy:
+  |         ^^^ not known
+  |
+  = hint: did you mean `copy`?
+"#);
+        insta::assert_snapshot!(line(&sources, &diagnostic), @r#"site.yml:4:9: there is no module `cpoy` (hint: did you mean `copy`?)"#);
         assert!(text(&sources, &diagnostic, true).contains("\u{1b}["));
     }
 
@@ -137,13 +145,31 @@ mod tests {
             .also(Span { file: other, start: 5, end: 6 }, "hidden")
             .hint("rename one")
             .hint("or remove it");
-        insta::assert_snapshot!(text(&sources, &diagnostic, false), @r"");
+        insta::assert_snapshot!(text(&sources, &diagnostic, false), @r#"
+warning: this hides another variable
+ --> site.yml:1:3
+  |
+1 | - hosts: all
+  |   ^^^^^
+  |
+ ::: roles/x/vars/main.yml:2:1
+  |
+2 | b: 2
+  | - hidden
+  |
+  = hint: rename one
+  = hint: or remove it
+"#);
     }
 
     #[test]
     fn a_diagnostic_without_a_place_is_its_message() {
         let (sources, _) = file();
-        insta::assert_snapshot!(text(&sources, &Diagnostic::error("no inventory").hint("give one with -i"), false), @r"");
+        insta::assert_snapshot!(text(&sources, &Diagnostic::error("no inventory").hint("give one with -i"), false), @r#"
+error: no inventory
+ |
+ = hint: give one with -i
+"#);
     }
 
     #[test]

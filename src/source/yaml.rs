@@ -449,14 +449,23 @@ mod tests {
         assert_eq!(map.get("a").map(|node| &node.kind), Some(&Kind::Unsafe("{{ x }}".into())));
         assert_eq!(map.get("b").map(|node| &node.kind), Some(&Kind::Vault("$ANSIBLE_VAULT;1.1;AES256\n3132\n".into())));
         assert_eq!(map.get("c").and_then(|node| Some(node.as_list()?[0].kind.clone())), Some(Kind::Unsafe("a".into())));
-        assert_eq!(complaint("a: !valut x\n"), "site.yml:1:11: the tag `!valut` is not known here (hint: did you mean `!vault`?)");
+        assert_eq!(complaint("a: !valut x\n"), "site.yml:1:4: the tag `!valut` is not known here (hint: did you mean `!vault`?)");
     }
 
     #[test]
     fn a_key_given_twice_is_a_warning_with_both_places() {
         let (sources, parsed) = read("a: 1\nb: 2\na: 3\n");
         assert_eq!(parsed.documents[0].get("a").map(|node| &node.kind), Some(&Kind::Int(3)));
-        insta::assert_snapshot!(render::text(&sources, &parsed.diagnostics[0], false), @r"");
+        insta::assert_snapshot!(render::text(&sources, &parsed.diagnostics[0], false), @r#"
+warning: `a` is given twice in one dictionary; the last one counts
+ --> site.yml:3:1
+  |
+1 | a: 1
+  | - this one is lost
+2 | b: 2
+3 | a: 3
+  | ^ this one counts
+"#);
     }
 
     #[test]
@@ -509,7 +518,30 @@ mod tests {
                 "a: &x\n: : :\n",
             ]
             .map(complaint)
-            .join("\n"), @r""
+            .join("\n"), @r#"
+site.yml:1:4: a value that starts with `{{` has to be quoted (hint: quote it: `a: "{{ x }}"`)
+site.yml:1:7: a value that starts with `{{` has to be quoted (hint: quote it: `path: "{{ base }}/x"`)
+site.yml:1:3: a value that starts with `{{` has to be quoted (hint: quote it: `- "{{ x }}"`)
+site.yml:1:13: there is text after the closing quote (hint: quote the whole value: `msg: '"done" now'`)
+site.yml:1:10: there is text after the closing quote (hint: quote the whole value: `msg: "'it's'"`)
+site.yml:2:1: a tab indents this line, YAML allows only spaces (hint: replace each tab by spaces)
+site.yml:2:5: this is not YAML (while scanning a plain scalar, found a tab)
+site.yml:1:6: this " is never closed, or closed in a later line (hint: close it with " at the end of the value)
+site.yml:1:9: this colon makes a second key of a value that is not quoted (hint: quote the value: `msg: "see: this"`)
+site.yml:1:5: there is no space after this colon (hint: write `name: foo`)
+site.yml:3:4: this line does not fit the ones above it (hint: entries of one list or dictionary have to begin in the same column)
+site.yml:1:4: a value that starts with @ has to be quoted (hint: quote it: a: "@x")
+site.yml:1:4: a value that starts with ` has to be quoted (hint: quote it: a: "`x`")
+site.yml:2:2: this is not YAML (illegal placement of ':' indicator)
+site.yml:1:4: this `{` is never closed (hint: close it with `}`; separate its parts with commas)
+site.yml:1:4: no anchor `&.log` was set above (hint: a value that only starts with `*`, such as a glob, has to be quoted)
+site.yml:1:5: YAML does not know this backslash escape in double quotes (hint: write the text in single quotes, or the backslash twice)
+site.yml:2:3: this line is indented deeper than the one above, which already has its value (hint: indent both alike, or take the value away from the line above)
+site.yml:2:1: this line does not fit the ones above it (hint: entries of one list or dictionary have to begin in the same column)
+site.yml:1:4: after `|` or `>` the text begins on the next line, indented
+
+site.yml:1:1: a value that starts with % has to be quoted (hint: quote it: "%foo")
+"#
         );
     }
 }
