@@ -27,6 +27,15 @@ struct World {
 
 impl World {
     async fn start(license: &str) -> Self {
+        let world = Self::prepare(license);
+        let simulator = Simulator::prepare(&world.description, &[]).expect("prepares");
+        simulator.start().await.expect("starts");
+        tokio::spawn(simulator.serve());
+        world
+    }
+
+    /// Writes everything, and starts nothing.
+    fn prepare(license: &str) -> Self {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let folder = tempfile::tempdir().expect("folder");
         let network = format!("127.{}.{}.", rand::random_range(120..250), rand::random_range(1..250));
@@ -66,9 +75,6 @@ impl World {
             nodes,
             pace: 10,
         };
-        let simulator = Simulator::prepare(&description, &[]).expect("prepares");
-        simulator.start().await.expect("starts");
-        tokio::spawn(simulator.serve());
         let client = reqwest::Client::builder().no_proxy().build().expect("client");
         Self { folder, description, network, client }
     }
@@ -413,6 +419,39 @@ async fn health_is_green_again_only_when_shards_may_be_assigned() {
     assert_eq!(health("?wait_for_status=green&timeout=500ms").await.0, 408);
     allocation(Json::Null).await;
     assert_eq!(health("?wait_for_status=green&timeout=5s").await.0, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_may_run_in_processes_of_their_own() {
+    use std::io::BufRead as _;
+    let world = World::prepare("trial");
+    let site = world.folder.path().join("site.json");
+    fs::write(&site, serde_json::to_vec(&world.description).expect("json")).expect("site");
+    let mut processes = Vec::new();
+    for (name, ..) in NODES {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_windlass"));
+        command.arg("demo-nodes").arg("--site").arg(&site).args(["--only", name]).stdout(std::process::Stdio::piped());
+        let mut process = command.spawn().expect("starts");
+        let mut line = String::new();
+        std::io::BufReader::new(process.stdout.take().expect("output")).read_line(&mut line).expect("says");
+        assert_eq!(line, "ready\n");
+        processes.push(process);
+    }
+    assert_eq!(world.send("e2", "GET", "/_cluster/health", None).await.1["number_of_nodes"], 2);
+    world.set_secret("e2", "cluster.remote.other.credentials", "x");
+    let (_, answer) = world.send("e1", "POST", "/_nodes/reload_secure_settings", None).await;
+    let nodes: Vec<_> = answer["nodes"].as_object().expect("nodes").values().collect();
+    let names = |name: &str| nodes.iter().find(|node| node["name"] == name).expect("node")["secure_setting_names"].clone();
+    assert_eq!((names("e1"), names("e2")), (json!(["keystore.seed"]), json!(["cluster.remote.other.credentials", "keystore.seed"])));
+    assert_eq!(world.restart("e1").await, 0);
+    // A process that is killed is a node that left.
+    let mut last = processes.remove(1);
+    last.kill().and_then(|()| last.wait()).expect("ends");
+    let (_, health) = world.send("e1", "GET", "/_cluster/health", None).await;
+    assert_eq!((&health["number_of_nodes"], &health["status"]), (&json!(1), &json!("yellow")));
+    for process in &mut processes {
+        process.kill().and_then(|()| process.wait()).expect("ends");
+    }
 }
 
 /// Holds answers against the published API description, where it is present.

@@ -49,7 +49,7 @@ pub fn create_cross(ask: &Ask, node: &Node) -> Result<Reply, Refusal> {
         metadata: metadata(body)?.unwrap_or_default(),
         ..blank(ask, &name)
     };
-    store(node, key, |cluster| licensed(cluster))
+    store(node, key, licensed)
 }
 
 /// `POST /_security/api_key`

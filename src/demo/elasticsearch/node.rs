@@ -1,7 +1,7 @@
 //! A node: it starts by its files, listens, and can be stopped and started again.
 
 use std::collections::BTreeMap;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -96,6 +96,8 @@ pub struct Running {
     pub secrets: Secrets,
     /// Trust for connections to remote clusters, where it is set up.
     pub client: Option<Arc<Watched<ClientConfig>>>,
+    /// Locked while it runs; see `Member::sign`.
+    _sign: File,
     /// The listeners and their connections; dropping it ends them all.
     _listeners: JoinSet<()>,
 }
@@ -192,9 +194,12 @@ impl Node {
             published = Some(publish(&settings, server));
         }
         let client = client_tls(conf, &settings, &secrets)?;
+        let sign = self.state.join(format!("{}.running", self.name));
+        let lock = File::create(&sign).and_then(|file| file.lock().map(|()| file)).map_err(|error| error.to_string())?;
         let member = |before: Option<&Member>| Member {
             id: before.map_or_else(identifier, |before| before.id.clone()),
             process: Some(std::process::id()),
+            sign: sign.clone(),
             starts: before.map_or(0, |before| before.starts) + 1,
             started,
             http: http.to_string(),
@@ -210,7 +215,7 @@ impl Node {
                 cluster.members.insert(self.name.clone(), member);
             })
             .map_err(|error| error.to_string())?;
-        let running = Running { settings, secrets, client, _listeners: listeners };
+        let running = Running { settings, secrets, client, _sign: lock, _listeners: listeners };
         *self.running.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
         Ok(())
     }

@@ -83,6 +83,8 @@ pub struct Member {
     pub id: String,
     /// The process it runs in; `None` while it is down.
     pub process: Option<u32>,
+    /// The file that it keeps locked while it runs: so the others see when its process is gone, wherever that ran.
+    pub sign: PathBuf,
     /// Goes up with each start.
     pub starts: u32,
     /// When it was started last, milliseconds since 1970.
@@ -102,7 +104,8 @@ pub struct Member {
 impl Member {
     /// Whether it is in the cluster now.
     pub fn is_up(&self) -> bool {
-        self.process.is_some_and(|process| Path::new("/proc").join(process.to_string()).exists())
+        let locked = || File::open(&self.sign).is_ok_and(|file| file.try_lock_shared().is_err());
+        self.process.is_some() && locked()
     }
 
     /// Whether it holds data.

@@ -166,10 +166,10 @@ impl<T> Watched<T> {
     pub fn get(&self) -> Arc<T> {
         let mut now = self.now.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let times = times(&self.files);
-        if times != now.0 {
-            if let Ok(fresh) = (self.read)(&self.files) {
-                *now = (times, fresh);
-            }
+        if times != now.0
+            && let Ok(fresh) = (self.read)(&self.files)
+        {
+            *now = (times, fresh);
         }
         now.1.clone()
     }
