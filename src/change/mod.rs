@@ -16,6 +16,7 @@ pub mod attributes;
 pub mod carry;
 pub mod diff;
 pub mod digest;
+pub mod elasticsearch;
 pub mod failure;
 pub mod fake;
 pub mod glob;

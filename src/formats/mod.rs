@@ -1,6 +1,7 @@
 //! File formats that modules read and write: pure functions over bytes and text, no host.
 
 pub mod certificates;
+pub mod elasticsearch;
 pub mod keystore;
 pub mod pkcs12;
 pub mod private_key;

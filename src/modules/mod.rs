@@ -17,7 +17,12 @@ mod certificate;
 mod certificate_authority;
 mod command;
 mod debug;
+mod elasticsearch_cluster_settings;
+mod elasticsearch_health;
 mod elasticsearch_keystore;
+mod elasticsearch_reload_secure_settings;
+mod elasticsearch_remote_cluster;
+mod elasticsearch_remote_info;
 mod fail;
 mod group_by;
 mod include_vars;
@@ -42,7 +47,12 @@ pub const ALL: &[Entry] = &[
     Entry::of::<certificate_authority::CertificateAuthority>(),
     Entry::of::<command::Command>(),
     Entry::of::<debug::Debug>(),
+    Entry::of::<elasticsearch_cluster_settings::ElasticsearchClusterSettings>(),
+    Entry::of::<elasticsearch_health::ElasticsearchHealth>(),
     Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(),
+    Entry::of::<elasticsearch_reload_secure_settings::ElasticsearchReloadSecureSettings>(),
+    Entry::of::<elasticsearch_remote_cluster::ElasticsearchRemoteCluster>(),
+    Entry::of::<elasticsearch_remote_info::ElasticsearchRemoteInfo>(),
     Entry::of::<fail::Fail>(),
     Entry::of::<group_by::GroupBy>(),
     Entry::of::<include_vars::IncludeVars>(),
@@ -220,6 +230,15 @@ impl Entry {
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
+    }
+}
+
+/// Keeps the texts of these arguments out of every output.
+pub(crate) fn keep_secret(arguments: &Map, controller: &dyn Controller, names: &[&str]) {
+    for name in names {
+        if let Some(text) = arguments.get(*name).and_then(Value::as_str) {
+            controller.secret(text);
+        }
     }
 }
 
