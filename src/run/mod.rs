@@ -1,1 +1,228 @@
-//! Drives a play.
+//! Drives plays. Read [`run`] first, then `play`, then `strategy`: that is the whole loop.
+//!
+//! A play's hosts go through its items together, task by task (`strategy`); one task on one host is a [`step`]: when →
+//! loop → arguments → host → register. What a step came to is settled (`task`): counts, facts, notified handlers, and
+//! whether the host goes on. Failures stay inside the `block` that rescues them.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+
+use crate::load::playbook::{Playbook, Task};
+use crate::report::event::{Event, Listener};
+use crate::source::{Diagnostic, Sources, render};
+use crate::value::secret::Redactor;
+use crate::vars::Engine;
+
+mod argument_spec;
+mod arguments;
+pub mod budget;
+mod connection;
+mod controller;
+mod frame;
+mod handlers;
+pub mod hands;
+mod host;
+mod include;
+pub mod library;
+mod looping;
+mod magic;
+mod meta;
+mod no_host;
+mod play;
+mod recap;
+mod result;
+mod role;
+mod scope;
+mod search;
+mod settings;
+pub mod site;
+mod stage;
+mod step;
+mod strategy;
+pub mod tags;
+mod task;
+mod then;
+mod world;
+
+pub use hands::Hands;
+pub use library::{Asker, Library};
+pub use recap::Recap;
+pub use settings::Settings;
+pub use site::Site;
+
+use frame::Frame;
+use search::Search;
+use stage::Stage;
+
+/// What a run needs besides the playbook.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Hosts and groups.
+    pub site: Arc<dyn Site>,
+    /// Does things on hosts.
+    pub hands: Arc<dyn Hands>,
+    /// Reads included files and roles.
+    pub library: Arc<dyn Library>,
+    /// Asks the person at the terminal.
+    pub asker: Arc<dyn Asker>,
+    /// Hears what happens.
+    pub listener: Arc<dyn Listener>,
+    /// Every text read.
+    pub sources: Sources,
+    /// Knows every secret.
+    pub redactor: Redactor,
+}
+
+/// A run: what all plays share.
+struct Run {
+    settings: Settings,
+    site: Arc<dyn Site>,
+    hands: Arc<dyn Hands>,
+    library: Arc<dyn Library>,
+    asker: Arc<dyn Asker>,
+    listener: Arc<dyn Listener>,
+    sources: Sources,
+    redactor: Redactor,
+    playbook_folder: PathBuf,
+    selection: tags::Selection,
+    hosts: host::Hosts,
+    engines: Mutex<HashMap<Search, Arc<Engine>>>,
+    /// One permit a host that may be worked on at once.
+    forks: Arc<Semaphore>,
+    /// False until the task of `--start-at-task` is met.
+    started: AtomicBool,
+    predicted: AtomicUsize,
+    unknown: Mutex<Vec<String>>,
+    broken: AtomicBool,
+    interrupted: AtomicBool,
+}
+
+/// Runs a playbook, and says how it went. Everything that happens on the way is told to the listener.
+pub async fn run(playbook: &Playbook, settings: Settings, surroundings: Surroundings) -> Recap {
+    let began = Instant::now();
+    let run = Arc::new(Run::new(playbook, settings, surroundings));
+    run.tell(Event::RunStarted { playbook: playbook.path.display().to_string(), check: run.settings.check, hosts: run.site.hosts().len() });
+
+    let watch = tokio::spawn(watch_for_interrupt(run.clone()));
+    for play in &playbook.plays {
+        if run.play(play).await.is_break() || run.is_interrupted() {
+            break;
+        }
+    }
+    watch.abort();
+
+    let recap = run.recap();
+    run.tell(Event::RunEnded {
+        recap: recap.hosts.clone(),
+        took: began.elapsed(),
+        predicted: recap.predicted,
+        unknown: recap.unknown.clone(),
+    });
+    recap
+}
+
+/// The first Ctrl-C lets running steps end and starts no others; the second ends the programs on the hosts.
+async fn watch_for_interrupt(run: Arc<Run>) {
+    if tokio::signal::ctrl_c().await.is_err() {
+        return;
+    }
+    run.interrupted.store(true, Ordering::SeqCst);
+    run.warn("interrupted: what runs now is brought to its end; press Ctrl-C again to end it at once");
+    if tokio::signal::ctrl_c().await.is_ok() {
+        run.hands.cancel().await;
+    }
+}
+
+impl Run {
+    fn new(playbook: &Playbook, settings: Settings, surroundings: Surroundings) -> Self {
+        let Surroundings { site, hands, library, asker, listener, sources, redactor } = surroundings;
+        for password in [&settings.become_password, &settings.password].into_iter().flatten() {
+            redactor.learn(password.reveal());
+        }
+        Self {
+            selection: tags::Selection::new(&settings.tags, &settings.skip_tags),
+            playbook_folder: playbook.path.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+            forks: Arc::new(Semaphore::new(settings.forks.max(1))),
+            started: AtomicBool::new(settings.start_at_task.is_none()),
+            settings,
+            site,
+            hands,
+            library,
+            asker,
+            listener,
+            sources,
+            redactor,
+            hosts: host::Hosts::default(),
+            engines: Mutex::default(),
+            predicted: AtomicUsize::new(0),
+            unknown: Mutex::default(),
+            broken: AtomicBool::new(false),
+            interrupted: AtomicBool::new(false),
+        }
+    }
+
+    fn recap(&self) -> Recap {
+        Recap {
+            hosts: self.hosts.counts(),
+            predicted: self.predicted.load(Ordering::SeqCst),
+            unknown: self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            broken: self.broken.load(Ordering::SeqCst),
+            interrupted: self.is_interrupted(),
+        }
+    }
+
+    fn tell(&self, event: Event) {
+        self.listener.tell(&event);
+    }
+
+    fn warn(&self, message: impl Into<String>) {
+        self.tell(Event::Warning { message: message.into() });
+    }
+
+    /// Tells what is wrong in the user's files, apart from any host. The run cannot go on after it.
+    fn report(&self, diagnostic: &Diagnostic) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.tell(Event::Diagnostic { text: self.rendered(diagnostic) });
+    }
+
+    /// Returns a diagnostic as text, with its place.
+    fn rendered(&self, diagnostic: &Diagnostic) -> String {
+        render::text(&self.sources, diagnostic, false)
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// Returns where the files of a task are looked for.
+    fn search(&self, stage: &Stage, frame: &Frame, task: &Task) -> Search {
+        let parents: Vec<_> = frame.outward().filter_map(|ring| ring.role.as_ref()).map(|role| role.head.path.clone()).collect();
+        Search::new(task.role.as_ref(), &parents, &task.folder, &stage.play.folder)
+    }
+
+    /// Returns the engine that looks for files there. Engines are kept, as they keep what they parsed.
+    fn engine(&self, search: &Search) -> Arc<Engine> {
+        let mut engines = self.engines.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = engines.get(search) {
+            return engine.clone();
+        }
+        let outside = world::Outside {
+            library: self.library.clone(),
+            listener: self.listener.clone(),
+            redactor: self.redactor.clone(),
+            search: search.clone(),
+        };
+        let engine = Arc::new(Engine::new(Arc::new(outside), self.sources.clone()));
+        engines.insert(search.clone(), engine.clone());
+        engine
+    }
+
+    fn engine_of_play(&self, folder: &Path) -> Arc<Engine> {
+        self.engine(&Search::new(None, &[], folder, folder))
+    }
+}

@@ -1,0 +1,256 @@
+//! From a task as written to a task ready to be carried out: conditions, keywords, arguments.
+
+use std::sync::Arc;
+
+use crate::change::{Failure, Mode};
+use crate::load::playbook::{Action, Keywords, Located, Task};
+use crate::modules::{self, Entry, Runs};
+use crate::run::Run;
+use crate::run::controller::{Desk, SharedEngine};
+use crate::run::frame::Frame;
+use crate::run::hands::Seat;
+use crate::run::scope::TaskVariables;
+use crate::run::stage::Stage;
+use crate::run::step::{Ready, Step, Stop};
+use crate::source::Diagnostic;
+use crate::value::{Map, Value, arguments};
+use crate::vars::{Truth, Variables, is_omit, without_omitted};
+
+/// Keywords that say how all hosts go through a task together.
+pub(super) struct Flags {
+    pub(super) once: bool,
+    pub(super) any_errors_fatal: bool,
+    pub(super) throttle: Option<usize>,
+}
+
+impl Run {
+    /// Returns the keywords that hold for all hosts, as the first host sees them.
+    pub(super) fn flags(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        frame: &Arc<Frame>,
+        first: &Arc<str>,
+    ) -> Result<Flags, Diagnostic> {
+        let mut variables = None;
+        let mut value = |pick: fn(&Keywords) -> Option<&Located>| -> Result<Option<(Value, &Located)>, Diagnostic> {
+            let Some(located) = frame.nearest(task, pick) else { return Ok(None) };
+            if !matches!(located.value, Value::Lazy(_)) {
+                return Ok(Some((located.value.clone(), located)));
+            }
+            let variables = variables.get_or_insert_with(|| self.variables(stage, frame, Some(task), first));
+            let engine = self.engine(&self.search(stage, frame, task));
+            Ok(Some((engine.render(&located.value, variables)?, located)))
+        };
+        let boolean = |value: Option<(Value, &Located)>, name: &str| match value {
+            None => Ok(false),
+            Some((value, located)) => arguments::to_bool(&value)
+                .ok_or_else(|| Diagnostic::error(format!("`{name}` has to be yes or no, not `{value}`")).at(located.span)),
+        };
+        let once = boolean(value(|keywords| keywords.run_once.as_ref())?, "run_once")?;
+        let any_errors_fatal = boolean(value(|keywords| keywords.any_errors_fatal.as_ref())?, "any_errors_fatal")?;
+        let throttle = match value(|keywords| keywords.throttle.as_ref())? {
+            None => None,
+            Some((value, located)) => match arguments::from_value::<i64>(&value) {
+                Ok(number) => usize::try_from(number).ok().filter(|number| *number > 0),
+                Err(_) => return Err(Diagnostic::error(format!("`throttle` has to be a number, not `{value}`")).at(located.span)),
+            },
+        };
+        Ok(Flags { once, any_errors_fatal, throttle })
+    }
+}
+
+impl Step {
+    /// Gets the task, or one item of its loop, ready to be carried out.
+    pub(super) fn prepare(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
+        self.require_conditions(variables, engine)?;
+        let Action::Module { name, name_span, .. } = &self.task.action else {
+            return Err(Diagnostic::error("an include is no module").at(self.task.span).into());
+        };
+        let entry = self.module(name, *name_span)?;
+        let mode = self.mode(variables, engine)?;
+        let diff = self.flag(|keywords| keywords.diff.as_ref(), variables, engine)?.unwrap_or(self.run.settings.diff);
+        let variables =
+            variables.with([("ansible_check_mode", Value::Bool(mode == Mode::Check)), ("ansible_diff_mode", Value::Bool(diff))]);
+        let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
+        let delegate = self.delegate(&variables, engine)?;
+        let seat = match entry.runs {
+            Runs::WithoutHost => Seat::default(),
+            _ => self.seat(delegate.as_ref(), &variables, engine)?,
+        };
+        let environment = self.environment(&variables, engine)?;
+        let timeout = match self.frame.nearest(&self.task, |keywords| keywords.timeout.as_ref()) {
+            None => None,
+            Some(located) => Some(self.typed::<u64>(located, &variables, engine, "a number of seconds")?).filter(|seconds| *seconds > 0),
+        };
+
+        let search = self.run.search(&self.stage, &self.frame, &self.task);
+        let desk = Desk {
+            run: &self.run,
+            engine,
+            variables: &variables,
+            search: &search,
+            span: self.place_of(None),
+            diagnostic: std::cell::RefCell::default(),
+        };
+        (entry.prepare)(&mut arguments, &desk).map_err(|failure| match (failure, desk.diagnostic.take()) {
+            (Failure::Unknown { why }, _) => Stop::Unknown(why),
+            (_, Some(diagnostic)) => diagnostic.into(),
+            (failure, None) => Stop::Failed(failure),
+        })?;
+        if !arguments.values().any(|value| value.unknown_part().is_some()) {
+            (entry.check)(&arguments).map_err(Stop::Failed)?;
+        }
+        Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate })
+    }
+
+    /// Stops where `when`, of the task or of what is around it, does not hold.
+    fn require_conditions(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
+        let conditions = self.frame.all(&self.task, |keywords| &keywords.when);
+        match self.hold(&conditions, variables, engine)? {
+            (Truth::Yes, _) => Ok(()),
+            (Truth::No, condition) => Err(Stop::Skip(condition)),
+            (Truth::Unknown(why), _) => Err(Stop::Unknown(why)),
+        }
+    }
+
+    fn module(&self, name: &str, span: crate::source::Span) -> Result<&'static Entry, Stop> {
+        modules::find(name).ok_or_else(|| {
+            let names = modules::ALL.iter().map(|entry| entry.name);
+            Diagnostic::error(format!("there is no module `{name}`")).at(span).did_you_mean(modules::short_name(name), names).into()
+        })
+    }
+
+    /// Whether changes are made: not in a check, unless the task says `check_mode: false` or that it only reads.
+    pub(super) fn mode(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Mode, Stop> {
+        let reads = match &self.task.reads {
+            Some(located) => self.boolean(located, variables, engine)?,
+            None => false,
+        };
+        let check = self.flag(|keywords| keywords.check_mode.as_ref(), variables, engine)?.unwrap_or(self.run.settings.check);
+        Ok(if check && !reads { Mode::Check } else { Mode::Apply })
+    }
+
+    /// Returns a keyword that is yes or no, of the task or of what is around it.
+    pub(super) fn flag(
+        &self,
+        pick: impl Fn(&Keywords) -> Option<&Located>,
+        variables: &TaskVariables,
+        engine: &SharedEngine,
+    ) -> Result<Option<bool>, Stop> {
+        self.frame.nearest(&self.task, pick).map(|located| self.boolean(located, variables, engine)).transpose()
+    }
+
+    fn boolean(&self, located: &Located, variables: &TaskVariables, engine: &SharedEngine) -> Result<bool, Stop> {
+        let value = self.rendered(&located.value, variables, engine)?;
+        arguments::to_bool(&value).ok_or_else(|| Diagnostic::error(format!("`{value}` is neither yes nor no")).at(located.span).into())
+    }
+
+    /// Whether nothing of the task may be shown. Where that cannot be told, nothing is.
+    pub(super) fn is_secret(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
+        self.flag(|keywords| keywords.no_log.as_ref(), variables, engine).unwrap_or(Some(true)).unwrap_or(false)
+    }
+
+    /// Returns the module's arguments: those of `module_defaults` below the task's own, rendered, without the omitted.
+    fn rendered_arguments(&self, entry: &Entry, variables: &TaskVariables, engine: &SharedEngine) -> Result<Map, Stop> {
+        let Action::Module { arguments, .. } = &self.task.action else { return Ok(Map::new()) };
+        let mut rendered = self.module_defaults(entry, variables, engine)?;
+        if let Some(whole) = arguments.get("_template") {
+            match engine.render(whole, variables)? {
+                Value::Map(map) => rendered.extend(Arc::unwrap_or_clone(map)),
+                Value::Unknown(unknown) => return Err(Stop::Unknown(unknown.why.clone())),
+                Value::Null => {}
+                other => {
+                    let wrong = format!("the arguments of `{}` have to be a dictionary, not {} `{other}`", entry.name, other.type_name());
+                    return Err(Diagnostic::error(wrong).at(self.place_of(None)).into());
+                }
+            }
+        }
+        let keyed = if entry.any_argument { engine.render_keys(arguments, self.place_of(None), variables)? } else { (**arguments).clone() };
+        for (name, value) in keyed {
+            let text = name.as_str().unwrap_or_default();
+            if text == "_template" {
+                continue;
+            }
+            if entry.unrendered.contains(&text) {
+                rendered.insert(name, value);
+                continue;
+            }
+            let value = engine.render(&value, variables)?;
+            match without_omitted(&value) {
+                Some(value) => rendered.insert(name, value),
+                None => rendered.shift_remove(&name),
+            };
+        }
+        match rendered.values().find_map(Value::unknown_part) {
+            Some(unknown) if !entry.copes_with_unknown && entry.runs != Runs::WithoutHost => Err(Stop::Unknown(unknown.why.clone())),
+            _ => Ok(rendered),
+        }
+    }
+
+    /// Returns what `module_defaults` has for the module, inner ones over outer ones.
+    fn module_defaults(&self, entry: &Entry, variables: &TaskVariables, engine: &SharedEngine) -> Result<Map, Stop> {
+        let mut all = Map::new();
+        for located in self.frame.all(&self.task, |keywords| &keywords.module_defaults) {
+            let Some(defaults) = located.value.as_map() else { continue };
+            for (name, value) in defaults {
+                let is_ours = name.as_str().is_some_and(|name| modules::short_name(name) == entry.name);
+                if is_ours && let Value::Map(map) = engine.render(value, variables)? {
+                    all.extend(map.iter().filter(|(_, value)| !is_omit(value)).map(|(name, value)| (name.clone(), value.clone())));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the variables of the environment, inner ones over outer ones.
+    fn environment(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<(String, String)>, Stop> {
+        let mut all: Vec<(String, String)> = Vec::new();
+        for located in self.frame.all(&self.task, |keywords| &keywords.environment) {
+            let value = self.rendered(&located.value, variables, engine)?;
+            let layers = match &value {
+                Value::List(layers) => layers.to_vec(),
+                Value::Null => continue,
+                single => vec![single.clone()],
+            };
+            for layer in layers {
+                let Some(layer) = layer.as_map() else {
+                    return Err(Diagnostic::error(format!("`environment` has to be a dictionary, not `{layer}`")).at(located.span).into());
+                };
+                for (name, value) in layer.iter().filter(|(_, value)| !is_omit(value)) {
+                    let name = name.to_string();
+                    all.retain(|(known, _)| *known != name);
+                    all.push((name, value.to_string()));
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the host that the task is delegated to.
+    pub(super) fn delegate(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<Arc<str>>, Stop> {
+        let Some(located) = self.frame.nearest(&self.task, |keywords| keywords.delegate_to.as_ref()) else { return Ok(None) };
+        let value = self.rendered(&located.value, variables, engine)?;
+        if value.is_null() || is_omit(&value) {
+            return Ok(None);
+        }
+        let name = value.to_string();
+        if name.is_empty() {
+            return Err(Diagnostic::error("`delegate_to` names no host").at(located.span).into());
+        }
+        Ok(Some(name.into()))
+    }
+
+    /// Returns a variable, rendered and known; `None` where it is not defined, null or omitted.
+    pub(super) fn variable(&self, names: &[&str], variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<Value>, Stop> {
+        for name in names {
+            if let Some(value) = variables.get(name) {
+                let value = self.rendered(&value, variables, engine)?;
+                if !value.is_null() && !is_omit(&value) {
+                    return Ok(Some(value));
+                }
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,169 @@
+//! What a module's `prepare` may ask of the controller.
+
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use sha2::{Digest, Sha256};
+
+use crate::change::Failure;
+use crate::change::probe::{FileKind, Stat};
+use crate::modules::Controller;
+use crate::run::Run;
+use crate::run::scope::TaskVariables;
+use crate::run::search::Search;
+use crate::source::{Diagnostic, Span};
+use crate::value::{Map, Value};
+use crate::vars::{Engine, Truth};
+
+/// The controller as one task on one host sees it.
+pub(super) struct Desk<'a> {
+    pub(super) run: &'a Run,
+    pub(super) engine: &'a Engine,
+    pub(super) variables: &'a TaskVariables,
+    pub(super) search: &'a Search,
+    pub(super) span: Span,
+    /// The first diagnostic met: it has the place, which a `Failure` cannot carry.
+    pub(super) diagnostic: std::cell::RefCell<Option<Diagnostic>>,
+}
+
+impl Desk<'_> {
+    fn failure(&self, diagnostic: Diagnostic) -> Failure {
+        let mut failure = Failure::failed(diagnostic.message.clone());
+        if let Some(hint) = diagnostic.hints.first() {
+            failure = failure.hint(hint.clone());
+        }
+        self.diagnostic.borrow_mut().get_or_insert(diagnostic);
+        failure
+    }
+
+    fn known(&self, value: Result<Value, Diagnostic>) -> Result<Value, Failure> {
+        value.map_err(|diagnostic| self.failure(diagnostic))
+    }
+}
+
+impl Controller for Desk<'_> {
+    fn find(&self, folder: &str, name: &str) -> Result<PathBuf, Failure> {
+        self.search.find(folder, name).map_err(|places| {
+            let places: Vec<_> = places.iter().map(|path| format!("`{}`", path.display())).collect();
+            Failure::failed(format!("there is no file `{name}` on the controller")).hint(format!("looked for {}", places.join(", ")))
+        })
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
+        self.run.library.read(path).map_err(Failure::failed)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>, Failure> {
+        match std::fs::metadata(path) {
+            Ok(metadata) => Ok(Some(to_stat(&metadata))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Failure::io("look at", path, &error)),
+        }
+    }
+
+    fn walk(&self, path: &Path) -> Result<Vec<String>, Failure> {
+        let mut names = Vec::new();
+        for entry in walkdir::WalkDir::new(path).min_depth(1).follow_links(true).sort_by_file_name() {
+            let entry = entry.map_err(|error| Failure::failed(format!("cannot read the folder `{}`: {error}", path.display())))?;
+            let Ok(relative) = entry.path().strip_prefix(path) else { continue };
+            let Some(name) = relative.to_str() else {
+                return Err(Failure::failed(format!("the name of `{}` is not UTF-8 text", entry.path().display())));
+            };
+            names.push(if entry.file_type().is_dir() { format!("{name}/") } else { name.to_owned() });
+        }
+        Ok(names)
+    }
+
+    fn blob(&self, path: &Path) -> Result<Value, Failure> {
+        let mut file = std::fs::File::open(path).map_err(|error| Failure::io("read", path, &error))?;
+        let mut hash = Sha256::new();
+        let size = std::io::copy(&mut file, &mut hash).map_err(|error| Failure::io("read", path, &error))?;
+        let sha256: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.run.hands.offer(&sha256, path);
+        Ok(Value::map([("sha256", Value::from(sha256)), ("size", Value::from(size))]))
+    }
+
+    fn render_file(&self, path: &Path, options: &Map) -> Result<Value, Failure> {
+        let bytes = self.read(path)?;
+        let text = String::from_utf8(bytes).map_err(|_| Failure::failed(format!("the template `{}` is not UTF-8 text", path.display())))?;
+        self.known(self.engine.render_file(path, &text, options, self.variables))
+    }
+
+    fn render(&self, value: &Value) -> Result<Value, Failure> {
+        self.known(self.engine.render(value, self.variables))
+    }
+
+    fn expression(&self, text: &str) -> Result<Value, Failure> {
+        self.known(self.engine.expression(text, self.span, self.variables))
+    }
+
+    fn condition(&self, text: &Value) -> Result<bool, Failure> {
+        match self.engine.condition(text, self.span, self.variables) {
+            Ok(Truth::Yes) => Ok(true),
+            Ok(Truth::No) => Ok(false),
+            Ok(Truth::Unknown(why)) => Err(Failure::unknown(why)),
+            Err(diagnostic) => Err(self.failure(diagnostic)),
+        }
+    }
+
+    fn variables(&self, path: &Path) -> Result<Map, Failure> {
+        self.run.library.variables(path, Some(self.span)).map_err(|errors| match errors.into_iter().next() {
+            Some(first) => self.failure(first),
+            None => Failure::failed(format!("cannot read `{}`", path.display())),
+        })
+    }
+
+    fn secret(&self, text: &str) {
+        self.run.redactor.learn(text);
+    }
+
+    fn verbosity(&self) -> u8 {
+        self.run.settings.verbosity
+    }
+}
+
+fn to_stat(metadata: &std::fs::Metadata) -> Stat {
+    let kind = metadata.file_type();
+    let kind = if kind.is_dir() {
+        FileKind::Directory
+    } else if kind.is_symlink() {
+        FileKind::Link
+    } else if kind.is_socket() {
+        FileKind::Socket
+    } else if kind.is_fifo() {
+        FileKind::Fifo
+    } else if kind.is_char_device() {
+        FileKind::CharDevice
+    } else if kind.is_block_device() {
+        FileKind::BlockDevice
+    } else {
+        FileKind::File
+    };
+    let seconds = |time: std::io::Result<std::time::SystemTime>| {
+        time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map(|time| time.as_secs_f64()).unwrap_or_default()
+    };
+    #[allow(clippy::cast_precision_loss)]
+    Stat {
+        kind,
+        mode: metadata.mode() & 0o7777,
+        uid: metadata.uid(),
+        gid: metadata.gid(),
+        size: metadata.size(),
+        atime: seconds(metadata.accessed()),
+        mtime: seconds(metadata.modified()),
+        ctime: metadata.ctime() as f64,
+        inode: metadata.ino(),
+        device: metadata.dev(),
+        links: metadata.nlink(),
+        blocks: metadata.blocks(),
+        block_size: metadata.blksize(),
+        rdev: metadata.rdev(),
+        target: None,
+        foreseen: false,
+    }
+}
+
+/// Kept beside the desk, as both are made for each task.
+pub(super) type SharedEngine = Arc<Engine>;

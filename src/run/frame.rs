@@ -1,0 +1,155 @@
+//! What is around a task: the play, role uses, blocks and includes it stands in, each inheriting from the one outside it.
+
+use std::sync::Arc;
+
+use crate::load::playbook::{Block, Keywords, Located, Play, Role, RoleUse, Task};
+use crate::value::Map;
+use crate::vars::scope::Level;
+
+/// One ring around a task.
+pub(super) struct Frame {
+    outer: Option<Arc<Frame>>,
+    owner: Owner,
+    /// Variables that this ring brings.
+    pub(super) vars: Vec<(Level, Arc<Map>)>,
+    /// The role whose tasks stand in here.
+    pub(super) role: Option<Arc<Role>>,
+    /// The number of the role that runs in here, for `end_role`.
+    pub(super) role_number: Option<usize>,
+    /// Whether a failure in here is caught by a `rescue`.
+    pub(super) is_rescued: bool,
+    /// Tags of this ring and all outside it.
+    pub(super) tags: Vec<String>,
+}
+
+/// Whose keywords a ring has.
+enum Owner {
+    Play(Arc<Play>),
+    Block(Arc<Block>),
+    Use(Arc<RoleUse>),
+    Apply(Box<Keywords>),
+    Nothing,
+}
+
+impl Frame {
+    /// The outermost ring.
+    pub(super) fn play(play: &Arc<Play>) -> Arc<Self> {
+        Arc::new(Self {
+            outer: None,
+            tags: play.keywords.tags.clone(),
+            vars: vec![(Level::PlayVars, play.keywords.vars.clone())],
+            owner: Owner::Play(play.clone()),
+            role: None,
+            role_number: None,
+            is_rescued: false,
+        })
+    }
+
+    fn within(self: &Arc<Self>, owner: Owner, vars: Vec<(Level, Arc<Map>)>) -> Self {
+        let mut frame = Self {
+            outer: Some(self.clone()),
+            owner,
+            vars,
+            role: None,
+            role_number: None,
+            is_rescued: self.is_rescued,
+            tags: self.tags.clone(),
+        };
+        if let Some(keywords) = frame.keywords() {
+            let more: Vec<_> = keywords.tags.iter().filter(|tag| !frame.tags.contains(tag)).cloned().collect();
+            frame.tags.extend(more);
+        }
+        frame
+    }
+
+    /// A block; `is_rescued` where its own rescue watches over what runs in it.
+    pub(super) fn block(self: &Arc<Self>, block: &Arc<Block>, is_body: bool) -> Arc<Self> {
+        let mut frame = self.within(Owner::Block(block.clone()), vec![(Level::BlockVars, block.keywords.vars.clone())]);
+        frame.is_rescued |= is_body && !block.rescue.is_empty();
+        Arc::new(frame)
+    }
+
+    /// The use of a role.
+    pub(super) fn role_use(self: &Arc<Self>, r#use: &Arc<RoleUse>, role: &Arc<Role>, number: Option<usize>) -> Arc<Self> {
+        let vars = vec![
+            (Level::RoleDefaults, role.head.defaults.clone()),
+            (Level::RoleVars, role.head.vars.clone()),
+            (Level::RoleParameters, r#use.keywords.vars.clone()),
+            (Level::RoleParameters, r#use.parameters.clone()),
+        ];
+        let mut frame = self.within(Owner::Use(r#use.clone()), vars);
+        frame.role = Some(role.clone());
+        frame.role_number = number;
+        Arc::new(frame)
+    }
+
+    /// What a dynamic include brings in. Of the include's own keywords only `vars` and `apply` hold for it.
+    pub(super) fn include(self: &Arc<Self>, apply: Option<&Keywords>, parameters: Arc<Map>) -> Arc<Self> {
+        let mut vars = vec![(Level::IncludeParameters, parameters)];
+        let owner = match apply {
+            Some(keywords) => {
+                vars.push((Level::BlockVars, keywords.vars.clone()));
+                Owner::Apply(Box::new(keywords.clone()))
+            }
+            None => Owner::Nothing,
+        };
+        Arc::new(self.within(owner, vars))
+    }
+
+    fn keywords(&self) -> Option<&Keywords> {
+        match &self.owner {
+            Owner::Play(play) => Some(&play.keywords),
+            Owner::Block(block) => Some(&block.keywords),
+            Owner::Use(r#use) => Some(&r#use.keywords),
+            Owner::Apply(keywords) => Some(keywords),
+            Owner::Nothing => None,
+        }
+    }
+
+    fn notify(&self) -> &[Located] {
+        match &self.owner {
+            Owner::Block(block) => &block.notify,
+            _ => &[],
+        }
+    }
+
+    /// Returns this ring and those outside it, innermost first.
+    pub(super) fn outward(&self) -> impl Iterator<Item = &Frame> {
+        std::iter::successors(Some(self), |frame| frame.outer.as_deref())
+    }
+
+    /// Returns the rings, outermost first.
+    pub(super) fn inward(&self) -> Vec<&Frame> {
+        let mut frames: Vec<_> = self.outward().collect();
+        frames.reverse();
+        frames
+    }
+
+    /// Returns a keyword of the task, or of the nearest ring that has it.
+    pub(super) fn nearest<'a>(&'a self, task: &'a Task, pick: impl Fn(&'a Keywords) -> Option<&'a Located>) -> Option<&'a Located> {
+        pick(&task.keywords).or_else(|| self.outward().filter_map(Frame::keywords).find_map(pick))
+    }
+
+    /// Returns a keyword that adds up, outermost first, the task's own last.
+    pub(super) fn all<'a>(&'a self, task: &'a Task, pick: impl Fn(&'a Keywords) -> &'a [Located]) -> Vec<&'a Located> {
+        let outer = self.inward().into_iter().filter_map(Frame::keywords);
+        outer.chain([&task.keywords]).flat_map(|keywords| pick(keywords).iter()).collect()
+    }
+
+    /// Returns everything to notify.
+    pub(super) fn notified_by<'a>(&'a self, task: &'a Task) -> Vec<&'a Located> {
+        self.inward().into_iter().flat_map(|frame| frame.notify().iter()).chain(&task.notify).collect()
+    }
+
+    /// Returns all tags of a task that stands in here.
+    pub(super) fn tags_of(&self, task: &Task) -> Vec<String> {
+        let mut tags = self.tags.clone();
+        tags.extend(task.keywords.tags.iter().filter(|tag| !self.tags.contains(tag)).cloned());
+        tags
+    }
+
+    /// Returns the names of the roles around the one that a task stands in, innermost first.
+    pub(super) fn parent_roles(&self) -> Vec<Arc<Role>> {
+        self.outward().filter_map(|frame| frame.role.clone()).skip(1).collect()
+    }
+}

@@ -1,0 +1,67 @@
+//! What the run needs of the hosts: the one seam between the driver and the connections. Tests put a fake here.
+
+use futures_util::future::BoxFuture;
+
+use crate::agent::protocol::Task;
+use crate::change::{Mode, Outcome, Output, Plan};
+use crate::connect::{Become, Target};
+use crate::modules::Entry;
+use crate::value::Map;
+
+/// Where, and as whom, something is done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Seat {
+    /// The host.
+    pub target: Target,
+    /// The user to become.
+    pub r#become: Option<Become>,
+}
+
+/// A host that cannot be reached, or was lost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lost {
+    /// What happened: one sentence.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How a module that plans on the controller is to be carried out.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// The module.
+    pub entry: &'static Entry,
+    /// Its arguments, prepared.
+    pub arguments: Map,
+    /// Whether to make the changes.
+    pub mode: Mode,
+    /// Whether differences are wanted.
+    pub diff: bool,
+}
+
+/// Takes in what came of one item, by its index.
+pub type OnItem<'a> = &'a mut (dyn FnMut(u32, Outcome) + Send);
+
+/// Does things on hosts. Connections are opened when they are needed and kept.
+pub trait Hands: Send + Sync {
+    /// Runs a module on the host, for all items of a loop.
+    fn task<'a>(&'a self, seat: &'a Seat, task: Task, on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>>;
+
+    /// Runs a module that plans here and looks at the host from afar.
+    fn control<'a>(&'a self, seat: &'a Seat, control: Control) -> BoxFuture<'a, Result<Outcome, Lost>>;
+
+    /// Runs a line in the login shell, without the agent.
+    fn raw<'a>(&'a self, seat: &'a Seat, line: &'a str) -> BoxFuture<'a, Result<Output, Lost>>;
+
+    /// Carries out a plan on the controller itself (`fetch`).
+    fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome>;
+
+    /// Makes a large file of the controller ready to be streamed to agents that ask for it.
+    fn offer(&self, sha256: &str, path: &std::path::Path);
+
+    /// Closes the connection; the next task opens it anew.
+    fn close<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()>;
+
+    /// Ends what runs on all hosts.
+    fn cancel(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,249 @@
+//! `include_tasks` and `include_role`: what is included may differ from host to host, and from item to item of a loop.
+
+use std::sync::Arc;
+
+use crate::load::playbook::{Action, Item, Keywords, Located, Role, RoleUse, Task};
+use crate::report::event::{Event, Status};
+use crate::run::Run;
+use crate::run::controller::SharedEngine;
+use crate::run::frame::Frame;
+use crate::run::library::{Entries, From};
+use crate::run::looping::loop_variables;
+use crate::run::scope::TaskVariables;
+use crate::run::stage::Stage;
+use crate::run::step::{Step, Stop};
+use crate::source::Diagnostic;
+use crate::value::{Map, Value, arguments};
+use crate::vars::Truth;
+
+/// What is included, with the variables that the loop gives it, and the hosts that include it.
+struct Group {
+    what: What,
+    own: Map,
+    hosts: Vec<Arc<str>>,
+}
+
+/// A file of tasks or a role, by name.
+#[derive(Clone, PartialEq)]
+enum What {
+    Tasks(String),
+    Role { name: String, entries: Entries, public: bool },
+}
+
+/// What was read.
+enum Read {
+    Tasks(String, Vec<Item>),
+    Role(Arc<RoleUse>, Arc<Role>),
+}
+
+impl Run {
+    /// Runs an include: works out for each host what it includes, then runs each thing on its hosts, in order.
+    pub(super) async fn include(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        hosts: &[Arc<str>],
+        frame: &Arc<Frame>,
+        name: String,
+        is_handler: bool,
+    ) {
+        let Some(first) = hosts.first() else { return };
+        let once = self.flags(stage, task, frame, first).is_ok_and(|flags| flags.once);
+        let mut groups: Vec<Group> = Vec::new();
+        for host in if once { std::slice::from_ref(first) } else { hosts } {
+            let step = Step {
+                run: self.clone(),
+                stage: stage.clone(),
+                frame: frame.clone(),
+                task: task.clone(),
+                host: host.clone(),
+                name: name.clone(),
+                doubt: None,
+            };
+            let included = {
+                let variables = self.variables(stage, frame, Some(task), host);
+                let engine = self.engine(&self.search(stage, frame, task));
+                step.included(&variables, &engine).map_err(|stop| step.came(stop, &variables, &engine).into_ended())
+            };
+            let for_hosts = if once { hosts.to_vec() } else { vec![host.clone()] };
+            match included {
+                Ok(included) => {
+                    for (what, own) in included {
+                        match groups.iter_mut().find(|group| group.what == what && group.own == own) {
+                            Some(group) => group.hosts.extend(for_hosts.iter().cloned()),
+                            None => groups.push(Group { what, own, hosts: for_hosts.clone() }),
+                        }
+                    }
+                }
+                Err(ended) => {
+                    if self.settle(stage, task, frame, &name, host, &for_hosts, ended).await {
+                        self.spend(stage, hosts, std::slice::from_ref(host), false);
+                    }
+                }
+            }
+        }
+        for group in groups {
+            self.included(stage, task, frame, &name, group, is_handler).await;
+        }
+    }
+
+    async fn included(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        frame: &Arc<Frame>,
+        name: &str,
+        group: Group,
+        is_handler: bool,
+    ) {
+        let hosts = self.hosts.running(&group.hosts);
+        let (apply, public) = match &task.action {
+            Action::IncludeTasks { apply, .. } | Action::IncludeRole { apply, .. } => {
+                (apply.as_deref(), matches!(&group.what, What::Role { public: true, .. }))
+            }
+            Action::Module { .. } => (None, false),
+        };
+        let read = match self.read(stage, task, &group.what, is_handler) {
+            Ok(read) => read,
+            Err(diagnostics) => return self.not_included(stage, task, frame, name, &hosts, diagnostics).await,
+        };
+        let mut parameters = (*task.keywords.vars).clone();
+        parameters.extend(group.own);
+        let inner = frame.include(apply.map(|apply: &Keywords| apply), Arc::new(parameters));
+        for host in &hosts {
+            self.hosts.with(host, |host| host.counts.ok += 1);
+        }
+        match read {
+            Read::Tasks(file, items) => {
+                self.tell(Event::Included { file, hosts: hosts.clone() });
+                if is_handler {
+                    self.handler_items(stage, &items, &hosts, &inner).await;
+                } else {
+                    self.items(stage, &items, &hosts, &inner).await;
+                }
+            }
+            Read::Role(r#use, role) => {
+                self.tell(Event::Included { file: role.head.name.clone(), hosts: hosts.clone() });
+                let ring = inner.role_use(&r#use, &role, None);
+                stage.take_in_handlers(&ring, &role);
+                if public {
+                    stage.expose(&role);
+                }
+                self.role(stage, &r#use, &role, &role.tasks, &hosts, &inner, true).await;
+            }
+        }
+    }
+
+    /// Runs included items as handlers: no tags, as the handler was notified.
+    async fn handler_items(self: &Arc<Self>, stage: &Arc<Stage>, items: &[Item], hosts: &[Arc<str>], frame: &Arc<Frame>) {
+        let handler = crate::run::task::HandlerRun { doubts: Vec::new() };
+        for item in items {
+            match item {
+                Item::Task(task) => Box::pin(self.task(stage, task, hosts, frame, Some(&handler))).await,
+                Item::Block(_) => self.items(stage, std::slice::from_ref(item), hosts, frame).await,
+            }
+        }
+    }
+
+    fn read(&self, stage: &Stage, task: &Task, what: &What, is_handler: bool) -> Result<Read, Vec<Diagnostic>> {
+        let mut from = From {
+            role: task.role.as_ref(),
+            folder: &task.folder,
+            playbook_folder: &stage.play.folder,
+            handlers: is_handler,
+            span: task.span,
+        };
+        match (what, &task.action) {
+            (What::Role { name, entries, .. }, Action::IncludeRole { role: r#use, .. }) => {
+                from.span = r#use.span;
+                let role = self.library.role(name, entries, &from)?;
+                let r#use = RoleUse { name: Value::str(name), parameters: Arc::default(), role: Some(role.clone()), ..(**r#use).clone() };
+                Ok(Read::Role(Arc::new(r#use), role))
+            }
+            (What::Tasks(name), Action::IncludeTasks { file, .. }) => {
+                from.span = file.span;
+                let (path, items) = self.library.tasks(name, &from)?;
+                Ok(Read::Tasks(path.display().to_string(), items))
+            }
+            _ => Err(vec![Diagnostic::error("this includes nothing").at(task.span)]),
+        }
+    }
+
+    /// Fails the hosts that wanted what cannot be read.
+    async fn not_included(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        frame: &Arc<Frame>,
+        name: &str,
+        hosts: &[Arc<str>],
+        diagnostics: Vec<Diagnostic>,
+    ) {
+        let first = diagnostics.first().cloned().unwrap_or_else(|| Diagnostic::error("this cannot be included").at(task.span));
+        let text = diagnostics.iter().map(|diagnostic| self.rendered(diagnostic)).collect::<Vec<_>>().join("\n");
+        for host in hosts {
+            let mut ended = crate::run::step::Ended::broken_down();
+            ended.fail(&text, &first.message);
+            ended.result.status = Status::Failed;
+            self.settle(stage, task, frame, name, host, std::slice::from_ref(host), ended).await;
+        }
+        self.spend(stage, hosts, hosts, false);
+    }
+}
+
+impl Step {
+    /// Returns what this host includes, in order.
+    fn included(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<(What, Map)>, Stop> {
+        let Some(r#loop) = &self.task.r#loop else {
+            self.require(variables, engine)?;
+            return Ok(vec![(self.what(variables, engine)?, Map::new())]);
+        };
+        let values = self.loop_values(r#loop, variables, engine)?;
+        let mut all = Vec::new();
+        let mut skipped = Stop::Skip(Value::Null);
+        for index in 0..values.len() {
+            let own = loop_variables(r#loop, &values, index, None);
+            let variables = variables.with(own.clone());
+            match self.require(&variables, engine) {
+                Ok(()) => all.push((self.what(&variables, engine)?, own.into_iter().collect::<Map>())),
+                Err(stop @ Stop::Skip(_)) => skipped = stop,
+                Err(stop) => return Err(stop),
+            }
+        }
+        if all.is_empty() { Err(skipped) } else { Ok(all) }
+    }
+
+    fn require(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
+        let conditions = self.frame.all(&self.task, |keywords| &keywords.when);
+        match self.hold(&conditions, variables, engine)? {
+            (Truth::Yes, _) => Ok(()),
+            (Truth::No, condition) => Err(Stop::Skip(condition)),
+            (Truth::Unknown(why), _) => Err(Stop::Unknown(why)),
+        }
+    }
+
+    fn what(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<What, Stop> {
+        match &self.task.action {
+            Action::IncludeTasks { file, .. } => Ok(What::Tasks(self.rendered(&file.value, variables, engine)?.to_string())),
+            Action::IncludeRole { role, public, .. } => {
+                let name = self.rendered(&role.name, variables, engine)?.to_string();
+                let entry = |value: &Option<Value>| match value {
+                    None => Ok::<_, Stop>("main".to_owned()),
+                    Some(value) => Ok(self.rendered(value, variables, engine)?.to_string()),
+                };
+                let entries = Entries {
+                    tasks: entry(&role.tasks_from)?,
+                    vars: entry(&role.vars_from)?,
+                    defaults: entry(&role.defaults_from)?,
+                    handlers: entry(&role.handlers_from)?,
+                };
+                let is_public = |located: &Located| {
+                    Ok::<_, Stop>(arguments::to_bool(&self.rendered(&located.value, variables, engine)?).unwrap_or(false))
+                };
+                let public = public.as_ref().map_or(Ok(role.public), is_public)?;
+                Ok(What::Role { name, entries, public })
+            }
+            Action::Module { .. } => Err(Diagnostic::error("a module is no include").at(self.task.span).into()),
+        }
+    }
+}

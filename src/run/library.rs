@@ -1,0 +1,60 @@
+//! What the run reads while it runs: included files, roles, files of variables, vaulted texts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::load::playbook::{Item, Role, RoleHead};
+use crate::source::{Diagnostic, Span};
+use crate::value::Map;
+
+/// Where a file of tasks is looked for.
+#[derive(Clone, Debug)]
+pub struct From<'a> {
+    /// The role of the task that includes it.
+    pub role: Option<&'a Arc<RoleHead>>,
+    /// The folder of the file that the task stands in.
+    pub folder: &'a Path,
+    /// The folder of the playbook.
+    pub playbook_folder: &'a Path,
+    /// Whether handlers are meant.
+    pub handlers: bool,
+    /// Where the file is named.
+    pub span: Span,
+}
+
+/// Names of a role's entry files, without suffix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// `tasks_from`.
+    pub tasks: String,
+    /// `vars_from`.
+    pub vars: String,
+    /// `defaults_from`.
+    pub defaults: String,
+    /// `handlers_from`.
+    pub handlers: String,
+}
+
+/// Reads files for a run.
+pub trait Library: Send + Sync {
+    /// Reads a file of tasks, and says which file that was.
+    fn tasks(&self, name: &str, from: &From<'_>) -> Result<(PathBuf, Vec<Item>), Vec<Diagnostic>>;
+
+    /// Reads a role.
+    fn role(&self, name: &str, entries: &Entries, from: &From<'_>) -> Result<Arc<Role>, Vec<Diagnostic>>;
+
+    /// Reads a file of variables.
+    fn variables(&self, path: &Path, span: Option<Span>) -> Result<Map, Vec<Diagnostic>>;
+
+    /// Reads any file, decrypted where it is vaulted.
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String>;
+
+    /// Decrypts a `!vault` text.
+    fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic>;
+}
+
+/// Asks the person at the terminal.
+pub trait Asker: Send + Sync {
+    /// Shows `prompt` and returns the line that was typed; `None` where nobody can answer.
+    fn ask(&self, prompt: &str, echo: bool) -> Option<String>;
+}

@@ -1,0 +1,341 @@
+//! Loops: all items of a task, in one message to the host where nothing speaks against it.
+
+use std::time::Duration;
+
+use crate::change::Outcome;
+use crate::load::playbook::{Action, Located, Loop};
+use crate::report::event::{Event, Status, TaskResult};
+use crate::run::controller::SharedEngine;
+use crate::run::hands::Lost;
+use crate::run::host::Notice;
+use crate::run::result::Came;
+use crate::run::scope::TaskVariables;
+use crate::run::step::{Ended, Ready, Step, Stop};
+use crate::value::{Key, Map, Value, arguments};
+use crate::vars::Truth;
+
+/// One item of a loop.
+struct Item {
+    value: Value,
+    label: String,
+    variables: TaskVariables,
+}
+
+impl Step {
+    /// Does the task for every item.
+    pub(super) async fn looped(&self, r#loop: &Loop, variables: &TaskVariables, engine: &SharedEngine) -> Ended {
+        let values = match self.loop_values(r#loop, variables, engine) {
+            Ok(values) => values,
+            Err(stop) => return self.came(stop, variables, engine).into_ended(),
+        };
+        let items = match self.loop_items(r#loop, &values, variables, engine) {
+            Ok(items) => items,
+            Err(stop) => return self.came(stop, variables, engine).into_ended(),
+        };
+        let came = if self.goes_one_by_one(r#loop) {
+            self.one_by_one(r#loop, &items, engine).await
+        } else {
+            self.at_once(r#loop, &items, engine).await
+        };
+        self.joined(came)
+    }
+
+    /// Returns the values to loop over. Where they cannot be told, but the task would be skipped anyway, it is skipped.
+    pub(super) fn loop_values(&self, r#loop: &Loop, variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<Value>, Stop> {
+        let values = engine.loop_items(&r#loop.kind, &r#loop.items.value, r#loop.items.span, variables);
+        let stop = match values {
+            Ok(Value::List(values)) => return Ok(values.to_vec()),
+            Ok(Value::Unknown(unknown)) => Stop::Unknown(unknown.why.clone()),
+            Ok(other) => return Ok(vec![other]),
+            Err(diagnostic) => diagnostic.into(),
+        };
+        let conditions = self.frame.all(&self.task, |keywords| &keywords.when);
+        match self.hold(&conditions, variables, engine) {
+            Ok((Truth::No, condition)) => Err(Stop::Skip(condition)),
+            _ => Err(stop),
+        }
+    }
+
+    fn loop_items(&self, r#loop: &Loop, values: &[Value], variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<Item>, Stop> {
+        let flag = |located: &Option<Located>, otherwise: bool| match located {
+            None => Ok(otherwise),
+            Some(located) => self.typed::<bool>(located, variables, engine, "yes or no"),
+        };
+        let extended = flag(&r#loop.extended, false)?;
+        let all_items = flag(&r#loop.extended_allitems, true)?;
+        let mut items = Vec::with_capacity(values.len());
+        for (index, value) in values.iter().enumerate() {
+            let own = loop_variables(r#loop, values, index, extended.then_some(all_items));
+            let variables = variables.with(own);
+            let label = match &r#loop.label {
+                None => value.to_string(),
+                Some(label) => match engine.render(&label.value, &variables) {
+                    Ok(label) => label.to_string(),
+                    Err(diagnostic) => return Err(diagnostic.into()),
+                },
+            };
+            items.push(Item { value: value.clone(), label, variables });
+        }
+        Ok(items)
+    }
+
+    /// Whether an item may depend on what came of the one before it.
+    fn goes_one_by_one(&self, r#loop: &Loop) -> bool {
+        let retried = !self.task.until.is_empty() || self.task.retries.is_some();
+        if retried || !r#loop.break_when.is_empty() || r#loop.pause.is_some() {
+            return true;
+        }
+        let Some(name) = self.task.register.as_ref().and_then(|register| register.value.as_str()) else { return false };
+        let Action::Module { arguments, .. } = &self.task.action else { return true };
+        let mentions = |value: &Value| mentions(value, name);
+        arguments.values().any(mentions)
+            || self.frame.all(&self.task, |keywords| &keywords.when).iter().any(|located| mentions(&located.value))
+            || self.frame.all(&self.task, |keywords| &keywords.environment).iter().any(|located| mentions(&located.value))
+    }
+
+    async fn one_by_one(&self, r#loop: &Loop, items: &[Item], engine: &SharedEngine) -> Vec<Came> {
+        let mut all: Vec<Came> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            let before = all.last().map_or(Value::Null, |came| came.register.clone());
+            let variables = if all.is_empty() { item.variables.clone() } else { self.with_result(&item.variables, &before) };
+            if index > 0
+                && let Some(pause) = &r#loop.pause
+                && let Ok(seconds) = self.typed::<f64>(pause, &variables, engine, "a number of seconds")
+                && !self.run.settings.check
+            {
+                tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))).await;
+            }
+            let came = self.single(&variables, engine).await;
+            let came = self.told_item(r#loop, item, came);
+            let is_lost = came.result.status == Status::Unreachable;
+            let seen = self.with_result(&variables, &came.register);
+            all.push(came);
+            let enough = !r#loop.break_when.is_empty() && {
+                let conditions: Vec<_> = r#loop.break_when.iter().collect();
+                match self.hold(&conditions, &seen, engine) {
+                    Ok((truth, _)) => truth == Truth::Yes,
+                    Err(stop) => {
+                        all.push(self.came(stop, &seen, engine));
+                        true
+                    }
+                }
+            };
+            if is_lost || enough || self.run.is_interrupted() {
+                break;
+            }
+        }
+        all
+    }
+
+    /// Gets all items ready, and sends those that can go together in one message.
+    async fn at_once(&self, r#loop: &Loop, items: &[Item], engine: &SharedEngine) -> Vec<Came> {
+        let mut all = Vec::with_capacity(items.len());
+        let mut waiting: Vec<(usize, Ready)> = Vec::new();
+        for (index, item) in items.iter().enumerate() {
+            match self.prepare(&item.variables, engine) {
+                Ok(ready) => {
+                    if waiting.last().is_some_and(|(_, last)| !last.goes_with(&ready)) {
+                        all.extend(self.together(r#loop, items, std::mem::take(&mut waiting), engine).await);
+                    }
+                    waiting.push((index, ready));
+                }
+                Err(stop) => {
+                    let came = self.came(stop, &item.variables, engine);
+                    all.push((index, self.told_item(r#loop, item, came)));
+                }
+            }
+        }
+        all.extend(self.together(r#loop, items, waiting, engine).await);
+        all.sort_by_key(|(index, _)| *index);
+        all.into_iter().map(|(_, came)| came).collect()
+    }
+
+    async fn together(&self, r#loop: &Loop, items: &[Item], group: Vec<(usize, Ready)>, engine: &SharedEngine) -> Vec<(usize, Came)> {
+        let of = |index: usize| items.get(index);
+        let mut all = Vec::new();
+        let [(_, first), _, ..] = group.as_slice() else {
+            for (index, ready) in group {
+                let Some(item) = of(index) else { continue };
+                let outcome = self.carry_out(&ready).await;
+                let came = self.judge(&ready, outcome, &item.variables, engine).await;
+                all.push((index, self.told_item(r#loop, item, came)));
+            }
+            return all;
+        };
+        let message = first.message(group.iter().map(|(_, ready)| ready.arguments.clone()).collect());
+        let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
+        let mut done: Vec<Option<Came>> = (0..group.len()).map(|_| None).collect();
+        let sent = {
+            let mut on_item = |at: u32, outcome: Outcome| {
+                let at = at as usize;
+                let Some(((index, ready), item)) =
+                    group.get(at).and_then(|slot| Some((slot, of(slot.0)?))).map(|((index, ready), item)| ((index, ready), item))
+                else {
+                    return;
+                };
+                let _ = index;
+                if outcome.on_controller.is_empty() {
+                    let came = self.judged(ready, outcome, &item.variables, engine);
+                    if let Some(slot) = done.get_mut(at) {
+                        *slot = Some(self.told_item(r#loop, item, came));
+                    }
+                } else if let Some(slot) = outcomes.get_mut(at) {
+                    *slot = Some(outcome);
+                }
+            };
+            self.run.hands.task(&first.seat, message, &mut on_item).await
+        };
+        let lost = sent.err().unwrap_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None });
+        for (((index, ready), came), outcome) in group.iter().zip(done).zip(outcomes) {
+            let Some(item) = of(*index) else { continue };
+            let came = match (came, outcome) {
+                (Some(came), _) => came,
+                (None, outcome) => {
+                    let came = self.judge(ready, outcome.ok_or_else(|| lost.clone()), &item.variables, engine).await;
+                    self.told_item(r#loop, item, came)
+                }
+            };
+            all.push((*index, came));
+        }
+        all
+    }
+
+    /// Adds the item to what came of it, and tells it.
+    fn told_item(&self, r#loop: &Loop, item: &Item, mut came: Came) -> Came {
+        came.note(&r#loop.variable, item.value.clone());
+        came.note("ansible_loop_var", Value::str(&r#loop.variable));
+        came.result.item = Some(item.value.clone());
+        self.run.tell(Event::Item {
+            host: self.host.clone(),
+            task: self.name.clone(),
+            label: item.label.clone(),
+            result: Box::new(came.result.clone()),
+        });
+        came
+    }
+
+    /// Returns what all items came to together.
+    fn joined(&self, items: Vec<Came>) -> Ended {
+        let mut result = TaskResult::default();
+        let mut then = Vec::new();
+        let mut notice: Option<Notice> = None;
+        let mut registered = Vec::new();
+        let has = |status: Status| items.iter().any(|came| came.result.status == status);
+        let is_skipped = items.iter().all(|came| came.result.status == Status::Skipped);
+        let failed = items.iter().find(|came| came.result.status == Status::Failed && !came.result.ignored);
+        let is_ignored = failed.is_none() && items.iter().any(|came| came.result.ignored);
+        result.status = if has(Status::Failed) {
+            Status::Failed
+        } else if has(Status::Unreachable) {
+            Status::Unreachable
+        } else if is_skipped {
+            Status::Skipped
+        } else if has(Status::Changed) {
+            Status::Changed
+        } else if has(Status::Unknown) {
+            Status::Unknown
+        } else {
+            Status::Ok
+        };
+        result.ignored = is_ignored;
+        let (message, because) = match result.status {
+            Status::Failed => ("One or more items failed", "one or more items failed"),
+            Status::Skipped if items.is_empty() => ("No items in the list", "there are no items"),
+            Status::Skipped => ("All items skipped", "its condition does not hold for any item"),
+            _ => ("All items completed", ""),
+        };
+        result.because = because.to_owned();
+        let unknown = items.iter().find(|came| came.result.status == Status::Unknown).map(|came| came.result.because.clone());
+        if result.status == Status::Unknown {
+            result.because = unknown.clone().unwrap_or_default();
+        }
+        for came in items {
+            result.no_log |= came.result.no_log;
+            result.check |= came.result.check;
+            result.verbose_always |= came.result.verbose_always;
+            result.diagnostic = result.diagnostic.or(came.result.diagnostic).filter(|_| !is_ignored);
+            result.warnings.extend(came.result.warnings);
+            result.diff.extend(came.result.diff);
+            result.summary.extend(came.result.summary);
+            result.delegated_to = result.delegated_to.or(came.result.delegated_to);
+            notice = notice.max(came.notice);
+            then.extend(came.then);
+            registered.push(came.register);
+        }
+        result.check |= self.run.settings.check;
+        let changed = match (&unknown, notice) {
+            (_, Some(Notice::Surely)) => Value::Bool(true),
+            (Some(why), _) => Value::unknown(why.clone()),
+            (None, _) => Value::Bool(false),
+        };
+        let mut values = Map::new();
+        let is_empty = registered.is_empty();
+        values.insert("results".into(), Value::list(registered));
+        values.insert("changed".into(), changed);
+        if result.status == Status::Failed {
+            values.insert("failed".into(), Value::Bool(true));
+        }
+        if result.status == Status::Skipped {
+            values.insert("skipped".into(), Value::Bool(true));
+        }
+        if is_empty {
+            values.insert("skipped_reason".into(), Value::str(message));
+        } else {
+            values.insert("msg".into(), Value::str(message));
+        }
+        if result.status == Status::Failed {
+            notice = None;
+        }
+        Ended { register: Value::from(values.clone()), result: TaskResult { values, ..result }, then, notice }
+    }
+}
+
+/// Returns the variables of one item.
+pub(super) fn loop_variables(r#loop: &Loop, values: &[Value], index: usize, extended: Option<bool>) -> Vec<(Key, Value)> {
+    let value = values.get(index).cloned().unwrap_or_default();
+    let mut own: Vec<(Key, Value)> =
+        vec![(Key::from(&r#loop.variable), value), (Key::from("ansible_loop_var"), Value::str(&r#loop.variable))];
+    if let Some(name) = &r#loop.index_variable {
+        own.push((Key::from(name), Value::from(index)));
+        own.push((Key::from("ansible_index_var"), Value::str(name)));
+    }
+    if let Some(all_items) = extended {
+        let length = values.len();
+        let mut map = Map::from_iter([
+            ("index".into(), Value::from(index + 1)),
+            ("index0".into(), Value::from(index)),
+            ("first".into(), Value::Bool(index == 0)),
+            ("last".into(), Value::Bool(index + 1 == length)),
+            ("length".into(), Value::from(length)),
+            ("revindex".into(), Value::from(length - index)),
+            ("revindex0".into(), Value::from(length - index - 1)),
+        ]);
+        if all_items {
+            map.insert("allitems".into(), Value::list(values.iter().cloned()));
+        }
+        if let Some(before) = index.checked_sub(1).and_then(|before| values.get(before)) {
+            map.insert("previtem".into(), before.clone());
+        }
+        if let Some(after) = values.get(index + 1) {
+            map.insert("nextitem".into(), after.clone());
+        }
+        own.push((Key::from("ansible_loop"), Value::from(map)));
+    }
+    own
+}
+
+/// Whether a value that is still to be rendered mentions a name.
+fn mentions(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Str(text) => text.contains(name),
+        Value::Lazy(_) => value.to_string().contains(name),
+        Value::List(items) => items.iter().any(|item| mentions(item, name)),
+        Value::Map(map) => map.values().any(|item| mentions(item, name)),
+        _ => false,
+    }
+}
+
+/// Returns the number of an argument that is a number of seconds.
+pub(super) fn seconds(arguments: &Map, name: &str, otherwise: f64) -> f64 {
+    arguments.get(name).and_then(|value| arguments::from_value(value).ok()).unwrap_or(otherwise)
+}

@@ -1,0 +1,189 @@
+//! Variables that nobody defines: `inventory_hostname`, `groups`, `hostvars`, `ansible_play_hosts`, `role_path`, ...
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::load::playbook::{RoleHead, Task};
+use crate::run::Run;
+use crate::run::frame::Frame;
+use crate::run::stage::Stage;
+use crate::value::{Map, Value};
+use crate::vars::Variables;
+
+/// The release of Ansible whose behaviour is followed; playbooks ask for it to guard what they use.
+const LIKE_ANSIBLE: [i64; 3] = [2, 19, 14];
+
+/// Names that are always there.
+const ALWAYS: &[&str] = &[
+    "ansible_check_mode",
+    "ansible_config_file",
+    "ansible_diff_mode",
+    "ansible_facts",
+    "ansible_forks",
+    "ansible_inventory_sources",
+    "ansible_run_tags",
+    "ansible_skip_tags",
+    "ansible_verbosity",
+    "ansible_version",
+    "group_names",
+    "groups",
+    "inventory_dir",
+    "inventory_file",
+    "inventory_hostname",
+    "inventory_hostname_short",
+    "playbook_dir",
+    "windlass_version",
+];
+
+/// Names that are there while a play runs.
+const IN_PLAY: &[&str] = &[
+    "ansible_dependent_role_names",
+    "ansible_play_batch",
+    "ansible_play_hosts",
+    "ansible_play_hosts_all",
+    "ansible_play_name",
+    "ansible_play_role_names",
+    "ansible_role_names",
+    "ansible_search_path",
+    "environment",
+    "play_hosts",
+    "role_names",
+];
+
+/// Names that are there in a role.
+const IN_ROLE: &[&str] = &["ansible_parent_role_names", "ansible_parent_role_paths", "ansible_role_name", "role_name", "role_path"];
+
+/// The magic variables of a host, and of a task where there is one.
+pub(super) struct Magic {
+    run: Arc<Run>,
+    host: Arc<str>,
+    task: Option<TaskSide>,
+}
+
+struct TaskSide {
+    stage: Arc<Stage>,
+    role: Option<Arc<RoleHead>>,
+    /// Names and folders of the roles that brought this one in, nearest first.
+    parents: Vec<(String, PathBuf)>,
+    search: Vec<PathBuf>,
+}
+
+impl Magic {
+    /// The magic variables of a task on a host.
+    pub(super) fn of_task(run: &Arc<Run>, stage: &Arc<Stage>, frame: &Frame, task: Option<&Task>, host: &Arc<str>) -> Self {
+        let role = task.and_then(|task| task.role.clone());
+        let parents = frame.parent_roles().into_iter().map(|role| (role.head.name.clone(), role.head.path.clone())).collect();
+        let search =
+            task.map(|task| run.search(stage, frame, task).folders().into_iter().map(Path::to_path_buf).collect()).unwrap_or_default();
+        Self { run: run.clone(), host: host.clone(), task: Some(TaskSide { stage: stage.clone(), role, parents, search }) }
+    }
+
+    /// The magic variables of a host, whatever the task.
+    pub(super) fn of_host(run: &Arc<Run>, host: &str) -> Self {
+        Self { run: run.clone(), host: host.into(), task: None }
+    }
+
+    fn always(&self, name: &str) -> Option<Value> {
+        let settings = &self.run.settings;
+        Some(match name {
+            "inventory_hostname" => Value::str(&self.host),
+            "inventory_hostname_short" => Value::str(self.host.split('.').next().unwrap_or(&self.host)),
+            "group_names" => Value::from(self.run.site.groups_of(&self.host)),
+            "groups" => Value::map(self.run.site.groups().iter().map(|(name, hosts)| (name.as_str(), names(hosts)))),
+            "ansible_facts" => Value::Map(self.run.hosts.with(&self.host, |host| host.facts.clone())),
+            "playbook_dir" => path(&self.run.playbook_folder),
+            "inventory_file" => path(&self.run.site.file(&self.host)?),
+            "inventory_dir" => path(self.run.site.file(&self.host)?.parent()?),
+            "ansible_inventory_sources" => Value::from(settings.inventory_sources.clone()),
+            "ansible_config_file" => path(settings.config_file.as_ref()?),
+            "ansible_check_mode" => Value::Bool(settings.check),
+            "ansible_diff_mode" => Value::Bool(settings.diff),
+            "ansible_forks" => Value::from(settings.forks),
+            "ansible_verbosity" => Value::Int(i64::from(settings.verbosity)),
+            "ansible_run_tags" => Value::from(if settings.tags.is_empty() { vec!["all".to_owned()] } else { settings.tags.clone() }),
+            "ansible_skip_tags" => Value::from(settings.skip_tags.clone()),
+            "ansible_limit" => Value::from(settings.limit.clone()?),
+            "ansible_version" => version(),
+            "windlass_version" => Value::str(env!("CARGO_PKG_VERSION")),
+            _ => return None,
+        })
+    }
+}
+
+impl TaskSide {
+    fn get(&self, name: &str, run: &Run) -> Option<Value> {
+        let stage = &self.stage;
+        Some(match name {
+            "play_hosts" | "ansible_play_batch" => names(&stage.alive(run, &stage.batch())),
+            "ansible_play_hosts" => names(&stage.alive(run, &stage.all)),
+            "ansible_play_hosts_all" => names(&stage.all),
+            "ansible_play_name" => Value::str(&stage.name),
+            "ansible_play_role_names" => Value::from(stage.role_names(false)),
+            "role_names" | "ansible_role_names" => Value::from(stage.role_names(true)),
+            "ansible_dependent_role_names" => {
+                let direct = stage.role_names(false);
+                Value::from(stage.role_names(true).into_iter().filter(|name| !direct.contains(name)).collect::<Vec<_>>())
+            }
+            "ansible_search_path" => Value::list(self.search.iter().map(|folder| path(folder))),
+            "environment" => Value::list([]),
+            "role_name" | "ansible_role_name" => Value::str(&self.role.as_ref()?.name),
+            "role_path" => path(&self.role.as_ref()?.path),
+            "ansible_parent_role_names" if !self.parents.is_empty() => Value::list(self.parents.iter().map(|(name, _)| Value::str(name))),
+            "ansible_parent_role_paths" if !self.parents.is_empty() => Value::list(self.parents.iter().map(|(_, folder)| path(folder))),
+            _ => return None,
+        })
+    }
+}
+
+impl Variables for Magic {
+    fn get(&self, name: &str) -> Option<Value> {
+        self.always(name).or_else(|| self.task.as_ref()?.get(name, &self.run))
+    }
+
+    fn names(&self) -> Vec<String> {
+        let in_task = self.task.iter().flat_map(|task| IN_PLAY.iter().chain(task.role.iter().flat_map(|_| IN_ROLE)));
+        ALWAYS.iter().chain(in_task).filter(|name| self.get(name).is_some()).map(|name| (*name).to_owned()).collect()
+    }
+
+    fn host(&self, name: &str) -> Option<Arc<dyn Variables>> {
+        let known = self.run.site.hosts().iter().any(|host| **host == *name) || *self.host == *name || is_localhost(name);
+        if !known {
+            return None;
+        }
+        let mut scope = self.run.host_scope(name);
+        scope.set_magic(Arc::new(Self::of_host(&self.run, name)));
+        Some(Arc::new(scope))
+    }
+
+    fn host_names(&self) -> Vec<String> {
+        self.run.site.hosts().iter().map(|host| host.to_string()).collect()
+    }
+}
+
+/// Whether a name means this machine.
+pub(super) fn is_localhost(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1" | "::1")
+}
+
+fn names(hosts: &[Arc<str>]) -> Value {
+    Value::list(hosts.iter().map(Value::str))
+}
+
+fn path(path: impl AsRef<Path>) -> Value {
+    let path = path.as_ref();
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Value::from(absolute.to_string_lossy().into_owned())
+}
+
+fn version() -> Value {
+    let [major, minor, revision] = LIKE_ANSIBLE;
+    let full = format!("{major}.{minor}.{revision}");
+    Value::from(Map::from_iter([
+        ("full".into(), Value::from(full.clone())),
+        ("major".into(), Value::Int(major)),
+        ("minor".into(), Value::Int(minor)),
+        ("revision".into(), Value::Int(revision)),
+        ("string".into(), Value::from(full)),
+        ("windlass".into(), Value::str(env!("CARGO_PKG_VERSION"))),
+    ]))
+}

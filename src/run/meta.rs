@@ -1,0 +1,162 @@
+//! `meta`: what steers the play itself.
+
+use std::sync::Arc;
+
+use crate::load::playbook::{Action, Task};
+use crate::report::event::Status;
+use crate::run::Run;
+use crate::run::frame::Frame;
+use crate::run::host::Standing;
+use crate::run::stage::Stage;
+use crate::run::step::{Step, Stop};
+use crate::source::Diagnostic;
+use crate::vars::Truth;
+
+/// Actions that are done on each host by itself; the others are decided on the first host and hold for all.
+const BY_HOST: &[&str] = &["noop", "end_host", "end_role", "reset_connection", "flush_handlers"];
+
+/// Every action.
+const ALL: &[&str] = &[
+    "clear_facts",
+    "clear_host_errors",
+    "end_batch",
+    "end_host",
+    "end_play",
+    "end_role",
+    "flush_handlers",
+    "noop",
+    "refresh_inventory",
+    "reset_connection",
+];
+
+impl Run {
+    /// Runs a `meta` task.
+    pub(super) async fn meta(self: &Arc<Self>, stage: &Arc<Stage>, task: &Arc<Task>, hosts: &[Arc<str>], frame: &Arc<Frame>) {
+        let action = action(task);
+        if !ALL.contains(&action.as_str()) {
+            self.report(
+                &Diagnostic::error(format!("there is no meta action `{action}`"))
+                    .at(task.span)
+                    .did_you_mean(&action, ALL.iter().copied())
+                    .hint(format!("known are {}", ALL.join(", "))),
+            );
+            stage.break_off();
+            return;
+        }
+        let workers = if BY_HOST.contains(&action.as_str()) { hosts } else { hosts.get(..1).unwrap_or_default() };
+        let mut held = Vec::new();
+        for host in workers {
+            let step = Step {
+                run: self.clone(),
+                stage: stage.clone(),
+                frame: frame.clone(),
+                task: task.clone(),
+                host: host.clone(),
+                name: action.clone(),
+                doubt: None,
+            };
+            let variables = self.variables(stage, frame, Some(task), host);
+            let engine = self.engine(&self.search(stage, frame, task));
+            let conditions = frame.all(task, |keywords| &keywords.when);
+            let stop = match step.hold(&conditions, &variables, &engine) {
+                Ok((Truth::Yes, _)) => {
+                    held.push(host.clone());
+                    continue;
+                }
+                Ok((Truth::No, _)) => continue,
+                Ok((Truth::Unknown(why), _)) => Stop::Unknown(why),
+                Err(stop) => stop,
+            };
+            let ended = step.came(stop, &variables, &engine).into_ended();
+            let is_failed = ended.result.status == Status::Failed;
+            if self.settle(stage, task, frame, &action, host, std::slice::from_ref(host), ended).await && is_failed {
+                self.spend(stage, hosts, std::slice::from_ref(host), false);
+            }
+        }
+        if !held.is_empty() {
+            self.meta_action(stage, &action, &held, task, frame).await;
+        }
+    }
+
+    /// Does a meta action, for the hosts on which its condition holds.
+    pub(super) async fn meta_action(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        action: &str,
+        hosts: &[Arc<str>],
+        task: &Task,
+        frame: &Arc<Frame>,
+    ) {
+        match action {
+            "flush_handlers" => self.flush(stage, &stage.batch()).await,
+            "end_play" => {
+                for host in self.hosts.running(&stage.all) {
+                    self.hosts.set_standing(&host, Standing::Ended);
+                }
+                stage.stop();
+            }
+            "end_batch" => {
+                for host in self.hosts.running(&stage.batch()) {
+                    self.hosts.set_standing(&host, Standing::Ended);
+                }
+            }
+            "end_host" => hosts.iter().for_each(|host| self.hosts.set_standing(host, Standing::Ended)),
+            "end_role" => match frame.outward().find_map(|ring| ring.role_number) {
+                Some(number) => hosts.iter().for_each(|host| self.hosts.set_standing(host, Standing::LeftRole(number))),
+                None => self.report(&Diagnostic::error("`end_role` stands outside any role").at(task.span)),
+            },
+            "clear_facts" => stage.all.iter().for_each(|host| self.hosts.with(host, |host| host.clear_facts())),
+            "clear_host_errors" => {
+                for host in &stage.all {
+                    if matches!(self.hosts.standing(host), Standing::Failed | Standing::Unreachable) {
+                        self.hosts.set_standing(host, Standing::Running);
+                    }
+                }
+            }
+            "refresh_inventory" => {
+                if let Err(diagnostic) = self.site.refresh() {
+                    self.report(&diagnostic);
+                    stage.break_off();
+                }
+            }
+            "reset_connection" => {
+                for host in hosts {
+                    self.reconnect(stage, task, host).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Closes the connection to a host, or to the one the task is delegated to.
+    pub(super) async fn reconnect(self: &Arc<Self>, stage: &Arc<Stage>, task: &Task, host: &Arc<str>) {
+        let step = Step {
+            run: self.clone(),
+            stage: stage.clone(),
+            frame: stage.frame.clone(),
+            task: Arc::new(task.clone()),
+            host: host.clone(),
+            name: String::new(),
+            doubt: None,
+        };
+        let seat = {
+            let variables = self.variables(stage, &stage.frame, Some(task), host);
+            let engine = self.engine(&self.search(stage, &stage.frame, task));
+            let delegate = step.delegate(&variables, &engine).ok().flatten();
+            step.seat(delegate.as_ref(), &variables, &engine)
+        };
+        if let Ok(seat) = seat {
+            self.hands.close(&seat.target).await;
+        }
+    }
+}
+
+fn action(task: &Task) -> String {
+    let Action::Module { arguments, .. } = &task.action else { return String::new() };
+    ["_raw_params", "free_form", "action"]
+        .iter()
+        .find_map(|name| arguments.get(*name))
+        .or_else(|| arguments.values().next())
+        .map(|value| value.to_string().trim().to_owned())
+        .unwrap_or_default()
+}

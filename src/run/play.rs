@@ -1,0 +1,281 @@
+//! One play: its hosts, its batches, and its sections in order.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use crate::load::playbook::{Action, Keywords, Play, Task};
+use crate::report::event::Event;
+use crate::run::Run;
+use crate::run::budget;
+use crate::run::host::Standing;
+use crate::run::stage::Stage;
+use crate::source::{Diagnostic, Node};
+use crate::value::{Map, Value, arguments};
+use crate::vars::Variables;
+
+/// The run cannot go on, for a reason that was told.
+type Broken = ControlFlow<()>;
+
+/// Returns what a play's own keywords see.
+pub(super) fn known<'a>(stage: &'a Stage, run: &'a Run) -> Known<'a> {
+    Known { play: &stage.play.keywords.vars, extra: &run.settings.extra_vars }
+}
+
+/// The variables that are known before any host is: those of the play and `-e`.
+pub(super) struct Known<'a> {
+    play: &'a Map,
+    extra: &'a Map,
+}
+
+impl Variables for Known<'_> {
+    fn get(&self, name: &str) -> Option<Value> {
+        self.extra.get(name).or_else(|| self.play.get(name)).cloned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.extra.keys().chain(self.play.keys()).filter_map(|name| name.as_str()).map(str::to_owned).collect()
+    }
+}
+
+impl Run {
+    /// Runs a play on its hosts, batch after batch.
+    pub(super) async fn play(self: &Arc<Self>, play: &Play) -> Broken {
+        let stage = match self.stage(play) {
+            Ok(Some(stage)) => stage,
+            Ok(None) => return ControlFlow::Continue(()),
+            Err(diagnostic) => {
+                self.report(&diagnostic);
+                return ControlFlow::Break(());
+            }
+        };
+        let batches = match self.batches(&stage) {
+            Ok(batches) => batches,
+            Err(diagnostic) => {
+                self.report(&diagnostic);
+                return ControlFlow::Break(());
+            }
+        };
+        for batch in batches {
+            self.batch(&stage, batch.clone()).await;
+            if stage.is_stopped() || self.is_interrupted() {
+                break;
+            }
+            if !batch.is_empty() && stage.alive(self, &batch).is_empty() {
+                self.tell(Event::PlayStopped { why: "all hosts of the batch have failed".to_owned() });
+                break;
+            }
+        }
+        self.end_of_play(&stage);
+        if stage.is_broken() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Gets a play ready. `None`: it has no hosts.
+    fn stage(self: &Arc<Self>, play: &Play) -> Result<Option<Arc<Stage>>, Diagnostic> {
+        let engine = self.engine_of_play(&play.folder);
+        let known = Known { play: &play.keywords.vars, extra: &self.settings.extra_vars };
+        if let Some(strategy) = &play.strategy {
+            let strategy = engine.render(strategy, &known)?.to_string();
+            if !matches!(strategy.as_str(), "linear" | "ansible.builtin.linear") {
+                return Err(Diagnostic::error(format!("the strategy `{strategy}` is not known"))
+                    .at(play.span)
+                    .hint("only `linear` is: remove the line, and the play goes task by task through all its hosts"));
+            }
+        }
+        let pattern = match engine.render(&play.hosts, &known)? {
+            Value::List(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            single => single.to_string(),
+        };
+        let hosts = self.site.select(&pattern).map_err(|diagnostic| match diagnostic.span {
+            Some(_) => diagnostic,
+            None => diagnostic.at(play.hosts_span),
+        })?;
+        if hosts.is_empty() {
+            self.tell(Event::PlayWithoutHosts { pattern });
+            return Ok(None);
+        }
+        let order = play.order.as_ref().map(|order| engine.render(order, &known)).transpose()?;
+        let hosts = ordered(hosts, order.as_ref(), play)?;
+        let name = match &play.name {
+            Value::Null => pattern,
+            name => engine.render(name, &known).unwrap_or_else(|_| name.clone()).to_string(),
+        };
+        let mut prompted = Map::new();
+        for prompt in &play.vars_prompt {
+            self.prompt(prompt, &mut prompted)?;
+        }
+        let play = Arc::new(play.clone());
+        Ok(Some(Stage::new(play, name, hosts, prompted)))
+    }
+
+    /// Asks for one variable of `vars_prompt`, unless `-e` has it.
+    fn prompt(&self, node: &Node, prompted: &mut Map) -> Result<(), Diagnostic> {
+        let text = |key: &str| node.get(key).and_then(Node::as_str).map(str::to_owned);
+        let is_set = |key: &str| matches!(node.get(key).map(|node| &node.kind), Some(crate::source::Kind::Bool(true)));
+        let Some(name) = text("name").or_else(|| node.as_str().map(str::to_owned)) else {
+            return Err(Diagnostic::error("this prompt does not name its variable").at(node.span).hint("add `name: variable`"));
+        };
+        if self.settings.extra_vars.contains_key(name.as_str()) {
+            return Ok(());
+        }
+        let is_private = !matches!(node.get("private").map(|node| &node.kind), Some(crate::source::Kind::Bool(false)));
+        let question = text("prompt").unwrap_or_else(|| name.clone());
+        let mut answer = self.asker.ask(&question, !is_private);
+        if is_set("confirm") && answer.is_some() && self.asker.ask(&format!("confirm {question}"), !is_private) != answer {
+            return Err(Diagnostic::error(format!("the two texts typed for `{name}` differ")).at(node.span));
+        }
+        if answer.as_deref().unwrap_or_default().is_empty() {
+            answer = text("default").or(answer);
+        }
+        let Some(answer) = answer else {
+            return Err(Diagnostic::error(format!("nobody is there to answer the prompt for `{name}`"))
+                .at(node.span)
+                .hint(format!("give the value with `-e {name}=...`, or add a `default`")));
+        };
+        if is_private {
+            self.redactor.learn(&answer);
+        }
+        prompted.insert(name.into(), Value::from(answer));
+        Ok(())
+    }
+
+    /// Returns the hosts of each batch.
+    fn batches(self: &Arc<Self>, stage: &Stage) -> Result<Vec<Vec<Arc<str>>>, Diagnostic> {
+        let mut hosts = stage.all.clone().into_iter();
+        let sizes = match &stage.play.serial {
+            None => vec![stage.all.len()],
+            Some(serial) => {
+                let known = known(stage, self);
+                let value = self.engine_of_play(&stage.play.folder).render(&serial.value, &known)?;
+                budget::batches(&value, stage.all.len())
+                    .map_err(|wrong| Diagnostic::error(wrong).at(serial.span).hint("write `serial: 2`, `serial: 30%`, or a list of them"))?
+            }
+        };
+        Ok(sizes.into_iter().map(|size| hosts.by_ref().take(size).collect()).collect())
+    }
+
+    /// Runs all sections of a play on one batch.
+    async fn batch(self: &Arc<Self>, stage: &Arc<Stage>, hosts: Vec<Arc<str>>) {
+        stage.set_batch(hosts.clone());
+        let alive = stage.alive(self, &hosts);
+        if alive.is_empty() {
+            return;
+        }
+        self.tell(Event::PlayStarted { name: stage.name.clone(), hosts: alive, check: self.settings.check });
+        let play = stage.play.clone();
+        let frame = stage.frame.clone();
+
+        self.gather_facts(stage, &hosts).await;
+        self.require_vars_files(stage, &hosts);
+        self.items(stage, &play.pre_tasks, &hosts, &frame).await;
+        self.flush(stage, &hosts).await;
+        for r#use in &play.roles {
+            self.role_use(stage, r#use, &hosts, &frame).await;
+        }
+        self.items(stage, &play.tasks, &hosts, &frame).await;
+        self.flush(stage, &hosts).await;
+        self.items(stage, &play.post_tasks, &hosts, &frame).await;
+        self.flush(stage, &hosts).await;
+    }
+
+    async fn gather_facts(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
+        let known = known(stage, self);
+        let engine = self.engine_of_play(&stage.play.folder);
+        let wanted = match &stage.play.gather_facts {
+            None => true,
+            Some(value) => match engine.render(value, &known) {
+                Ok(value) => arguments::to_bool(&value).unwrap_or(true),
+                Err(diagnostic) => {
+                    self.report(&diagnostic);
+                    stage.break_off();
+                    return;
+                }
+            },
+        };
+        if wanted {
+            let mut arguments = Map::new();
+            if let Some(subset) = &stage.play.gather_subset {
+                arguments.insert("gather_subset".into(), subset.clone());
+            }
+            let task = Arc::new(implicit("Gathering Facts", "setup", arguments, stage));
+            self.task(stage, &task, hosts, &stage.frame.clone(), None).await;
+        }
+    }
+
+    /// Fails the hosts for which a file of `vars_files` is missing or wrong.
+    fn require_vars_files(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
+        if stage.play.vars_files.is_empty() {
+            return;
+        }
+        for host in self.hosts.running(hosts) {
+            let variables = self.variables(stage, &stage.frame, None, &host);
+            let (_, wrong) = self.vars_files(stage, &variables);
+            if let Some(first) = wrong.first() {
+                self.report(first);
+                stage.break_off();
+                return;
+            }
+        }
+    }
+
+    fn end_of_play(&self, stage: &Stage) {
+        for host in &stage.all {
+            self.hosts.with(host, |host| {
+                host.notified.clear();
+                host.roles_done.clear();
+                if matches!(host.standing, Standing::Ended | Standing::LeftRole(_)) {
+                    host.standing = Standing::Running;
+                }
+            });
+        }
+    }
+}
+
+/// Returns the hosts as `order` wants them.
+fn ordered(mut hosts: Vec<Arc<str>>, order: Option<&Value>, play: &Play) -> Result<Vec<Arc<str>>, Diagnostic> {
+    match order.map(ToString::to_string).as_deref() {
+        None | Some("inventory" | "None") => {}
+        Some("reverse_inventory") => hosts.reverse(),
+        Some("sorted") => hosts.sort(),
+        Some("reverse_sorted") => {
+            hosts.sort();
+            hosts.reverse();
+        }
+        Some("shuffle") => {
+            use rand::seq::SliceRandom as _;
+            hosts.shuffle(&mut rand::rng());
+        }
+        Some(other) => {
+            let known = ["inventory", "reverse_inventory", "sorted", "reverse_sorted", "shuffle"];
+            return Err(Diagnostic::error(format!("there is no order `{other}`"))
+                .at(play.span)
+                .did_you_mean(other, known)
+                .hint(format!("known are {}", known.join(", "))));
+        }
+    }
+    Ok(hosts)
+}
+
+/// Returns a task of the runner's own.
+pub(super) fn implicit(name: &str, module: &str, arguments: Map, stage: &Stage) -> Task {
+    let span = stage.play.span;
+    Task {
+        name: Some(Value::str(name)),
+        span,
+        folder: stage.play.folder.clone(),
+        role: None,
+        keywords: Keywords { tags: vec!["always".to_owned()], ..Keywords::default() },
+        action: Action::Module { name: module.to_owned(), name_span: span, arguments: Arc::new(arguments), node: None, free: None },
+        r#loop: None,
+        register: None,
+        until: Vec::new(),
+        retries: None,
+        delay: None,
+        changed_when: Vec::new(),
+        failed_when: Vec::new(),
+        notify: Vec::new(),
+        listen: Vec::new(),
+        r#async: None,
+        poll: None,
+        reads: None,
+    }
+}

@@ -1,0 +1,50 @@
+//! How a run ended.
+
+use std::sync::Arc;
+
+use crate::report::event::Counts;
+
+/// How a run ended.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Recap {
+    /// The counts of each host, in order of their names.
+    pub hosts: Vec<(Arc<str>, Counts)>,
+    /// How many results of a check could be predicted.
+    pub predicted: usize,
+    /// The tasks that a check could not predict, each as often as it was met.
+    pub unknown: Vec<String>,
+    /// Something in the user's files was wrong, apart from any host.
+    pub broken: bool,
+    /// The user pressed Ctrl-C.
+    pub interrupted: bool,
+}
+
+impl Recap {
+    /// Returns the exit code: 0 all went well, 1 something is wrong in the files, 2 hosts failed, 4 hosts could not be
+    /// reached (whether others failed or not), 130 interrupted.
+    pub fn exit_code(&self) -> u8 {
+        let any = |count: fn(&Counts) -> u32| self.hosts.iter().any(|(_, counts)| count(counts) > 0);
+        match self {
+            _ if self.interrupted => 130,
+            _ if self.broken => 1,
+            _ if any(|counts| counts.unreachable) => 4,
+            _ if any(|counts| counts.failed) => 2,
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unreachable_hosts_outweigh_failed_ones() {
+        let counts = |failed, unreachable| Counts { failed, unreachable, ..Counts::default() };
+        let code =
+            |hosts: &[Counts]| Recap { hosts: hosts.iter().map(|counts| ("h".into(), *counts)).collect(), ..Recap::default() }.exit_code();
+        assert_eq!(code(&[counts(0, 0)]), 0);
+        assert_eq!(code(&[counts(1, 0)]), 2);
+        assert_eq!(code(&[counts(1, 0), counts(0, 1)]), 4);
+    }
+}

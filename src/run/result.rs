@@ -1,0 +1,388 @@
+//! What came of a task on a host, or of one item of its loop: from the host's outcome to what is registered and told.
+
+use std::sync::Arc;
+
+use crate::change::{Failure, Mode, Outcome, Then};
+use crate::report::event::{Status, TaskResult};
+use crate::run::controller::SharedEngine;
+use crate::run::hands::Lost;
+use crate::run::host::Notice;
+use crate::run::scope::TaskVariables;
+use crate::run::step::{Ended, Ready, Step, Stop};
+use crate::source::Diagnostic;
+use crate::value::{Map, Value};
+use crate::vars::Truth;
+
+/// Modules whose result is their purpose.
+const SHOWN: &[&str] = &["debug"];
+
+/// Values that hold what a command or a file gave: with `no_log`, they are secrets.
+const TELLING: &[&str] = &["stdout", "stderr", "content", "msg", "ansible_facts", "json", "value"];
+
+/// What came of a task, or of one item of its loop.
+#[derive(Debug)]
+pub(super) struct Came {
+    pub(super) result: TaskResult,
+    /// What `register` gets.
+    pub(super) register: Value,
+    pub(super) then: Vec<(Option<Arc<str>>, Then)>,
+    /// Whether handlers are notified.
+    pub(super) notice: Option<Notice>,
+}
+
+impl Came {
+    pub(super) fn into_ended(self) -> Ended {
+        Ended { result: self.result, register: self.register, then: self.then, notice: self.notice }
+    }
+
+    /// Adds a value to the result.
+    pub(super) fn note(&mut self, name: &str, value: Value) {
+        self.result.values.insert(name.into(), value.clone());
+        if let Value::Map(map) = &mut self.register {
+            Arc::make_mut(map).insert(name.into(), value);
+        }
+    }
+
+    /// Makes a failure of a result that `until` did not accept.
+    pub(super) fn give_up(&mut self, attempts: u32) {
+        self.note("failed", Value::Bool(true));
+        if self.result.status != Status::Failed {
+            self.result.because = format!("`until` did not hold after {attempts} attempts");
+            let because = Value::str(&self.result.because);
+            if !self.result.values.contains_key("msg") {
+                self.note("msg", because);
+            }
+        }
+        self.result.status = Status::Failed;
+        self.notice = None;
+        self.then.clear();
+    }
+}
+
+impl Step {
+    /// Returns what came of a task that did not come to its module.
+    pub(super) fn came(&self, stop: Stop, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        let no_log = self.is_secret(variables, engine);
+        let check = self.mode(variables, engine).map_or(self.run.settings.check, |mode| mode == Mode::Check);
+        let mut result = TaskResult { no_log, check: check || self.run.settings.check, ..TaskResult::default() };
+        let mut notice = None;
+        let register = match stop {
+            Stop::Skip(condition) => {
+                result.status = Status::Skipped;
+                result.because = "its condition does not hold".to_owned();
+                let values = [
+                    ("changed", Value::Bool(false)),
+                    ("skipped", Value::Bool(true)),
+                    ("skip_reason", Value::str("Conditional result was False")),
+                    ("false_condition", condition),
+                ];
+                Value::map(values)
+            }
+            Stop::Unknown(why) => {
+                result.status = Status::Unknown;
+                result.because.clone_from(&why);
+                notice = Some(Notice::Perhaps);
+                Value::unknown(why)
+            }
+            Stop::Wrong(diagnostic) => self.failed(&mut result, &diagnostic, Map::new()),
+            Stop::Failed(failure) => {
+                let diagnostic = self.diagnostic(&failure);
+                self.failed(&mut result, &diagnostic, values_of_failure(&failure))
+            }
+        };
+        if let Value::Map(map) = &register {
+            result.values = (**map).clone();
+        }
+        if result.status == Status::Failed {
+            result.ignored = self.is_ignored(variables, engine);
+        }
+        Came { result, register, then: Vec::new(), notice }
+    }
+
+    fn failed(&self, result: &mut TaskResult, diagnostic: &Diagnostic, values: Map) -> Value {
+        result.status = Status::Failed;
+        result.because.clone_from(&diagnostic.message);
+        result.diagnostic = Some(self.run.rendered(diagnostic));
+        let mut all = Map::from_iter([("changed".into(), Value::Bool(false)), ("failed".into(), Value::Bool(true))]);
+        all.extend(values);
+        all.insert("msg".into(), Value::str(&diagnostic.message));
+        Value::from(all)
+    }
+
+    /// Returns a failure with the place of the argument that it is about.
+    fn diagnostic(&self, failure: &Failure) -> Diagnostic {
+        let mut diagnostic = Diagnostic::error(failure.to_string()).at(self.place_of(failure.about()));
+        if let Failure::Argument { hint: Some(hint), .. } | Failure::Failed { hint: Some(hint), .. } = failure {
+            diagnostic = diagnostic.hint(hint.clone());
+        }
+        if let (Failure::Argument { argument, .. }, Some(entry)) = (failure, self.entry()) {
+            let names = entry.argument_names();
+            if !argument.contains('.') && !names.contains(argument) {
+                diagnostic = diagnostic.did_you_mean(argument, names.iter().map(String::as_str));
+            }
+        }
+        diagnostic
+    }
+
+    fn entry(&self) -> Option<&'static crate::modules::Entry> {
+        match &self.task.action {
+            crate::load::playbook::Action::Module { name, .. } => crate::modules::find(name),
+            _ => None,
+        }
+    }
+
+    fn is_ignored(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
+        matches!(self.flag(|keywords| keywords.ignore_errors.as_ref(), variables, engine), Ok(Some(true)))
+    }
+
+    /// Returns what a host's outcome means, with `changed_when` and `failed_when`.
+    pub(super) async fn judge(
+        &self,
+        ready: &Ready,
+        outcome: Result<Outcome, Lost>,
+        variables: &TaskVariables,
+        engine: &SharedEngine,
+    ) -> Came {
+        match outcome {
+            Ok(mut outcome) => {
+                self.here(ready, &mut outcome).await;
+                self.judged(ready, outcome, variables, engine)
+            }
+            Err(lost) => self.lost(ready, lost, variables, engine),
+        }
+    }
+
+    /// As [`Step::judge`], for an outcome with nothing left to do on the controller.
+    pub(super) fn judged(&self, ready: &Ready, outcome: Outcome, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        let no_log = self.is_secret(variables, engine);
+        let then = self.addressed(&outcome, ready, variables, engine);
+        let mut result = TaskResult {
+            status: if outcome.changed { Status::Changed } else { Status::Ok },
+            because: outcome.because.clone(),
+            diff: outcome.diff.clone(),
+            summary: outcome.summary.clone(),
+            no_log,
+            delegated_to: ready.delegate.as_ref().map(ToString::to_string),
+            check: ready.mode == Mode::Check || self.run.settings.check,
+            warnings: outcome.warnings.clone(),
+            verbose_always: SHOWN.contains(&ready.entry.name),
+            ..TaskResult::default()
+        };
+        self.learn(&outcome, no_log);
+        if let Some(why) = unknown(&outcome) {
+            return self.unforeseen(result, why, then, variables, engine);
+        }
+        let mut values = values_of(&outcome);
+        if let Some(failure) = &outcome.failure {
+            let diagnostic = self.diagnostic(failure);
+            result.status = Status::Failed;
+            result.because.clone_from(&diagnostic.message);
+            result.diagnostic = Some(self.run.rendered(&diagnostic));
+        }
+        match self.overruled(&mut result, &mut values, variables, engine) {
+            Ok(()) => {}
+            Err(Stop::Unknown(why)) => return self.unforeseen(result, why, then, variables, engine),
+            Err(stop) => return self.came(stop, variables, engine),
+        }
+        let failed = result.status == Status::Failed;
+        if failed {
+            result.ignored = self.is_ignored(variables, engine);
+        }
+        let notice = (result.status == Status::Changed).then_some(Notice::Surely);
+        let register = Value::from(values.clone());
+        result.values = values;
+        Came { result, register, then: if failed { Vec::new() } else { then }, notice }
+    }
+
+    /// Applies `changed_when` and `failed_when`.
+    fn overruled(&self, result: &mut TaskResult, values: &mut Map, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
+        let seen = self.with_result(variables, &Value::from(values.clone()));
+        if !self.task.failed_when.is_empty() {
+            let conditions: Vec<_> = self.task.failed_when.iter().collect();
+            let failed = match self.hold(&conditions, &seen, engine)? {
+                (Truth::Unknown(why), _) => return Err(Stop::Unknown(why)),
+                (truth, _) => truth == Truth::Yes,
+            };
+            values.insert("failed_when_result".into(), Value::Bool(failed));
+            values.insert("failed".into(), Value::Bool(failed));
+            if failed && result.status != Status::Failed {
+                let diagnostic = self.failed_when();
+                result.because.clone_from(&diagnostic.message);
+                result.diagnostic = Some(self.run.rendered(&diagnostic));
+            }
+            let is_changed = values.get("changed") == Some(&Value::Bool(true));
+            result.status = if failed {
+                Status::Failed
+            } else if is_changed {
+                Status::Changed
+            } else {
+                Status::Ok
+            };
+            if !failed {
+                result.diagnostic = None;
+            }
+        }
+        if !self.task.changed_when.is_empty() {
+            let conditions: Vec<_> = self.task.changed_when.iter().collect();
+            let seen = self.with_result(variables, &Value::from(values.clone()));
+            let changed = match self.hold(&conditions, &seen, engine)? {
+                (Truth::Unknown(why), _) => return Err(Stop::Unknown(why)),
+                (truth, _) => truth == Truth::Yes,
+            };
+            values.insert("changed".into(), Value::Bool(changed));
+            if result.status != Status::Failed {
+                result.status = if changed { Status::Changed } else { Status::Ok };
+            }
+        }
+        Ok(())
+    }
+
+    fn failed_when(&self) -> Diagnostic {
+        let conditions: Vec<_> = self.task.failed_when.iter().map(|located| located.value.to_string()).collect();
+        let diagnostic = Diagnostic::error(format!("`failed_when` holds: {}", conditions.join(" and ")));
+        match self.task.failed_when.first() {
+            Some(first) => diagnostic.at(first.span),
+            None => diagnostic,
+        }
+    }
+
+    /// Returns what came of a task that a check cannot foresee. `changed_when` may still tell whether it would change something.
+    fn unforeseen(
+        &self,
+        mut result: TaskResult,
+        why: String,
+        then: Vec<(Option<Arc<str>>, Then)>,
+        variables: &TaskVariables,
+        engine: &SharedEngine,
+    ) -> Came {
+        let register = Value::unknown(why.clone());
+        let seen = self.with_result(variables, &register);
+        let conditions: Vec<_> = self.task.changed_when.iter().collect();
+        let changed = if conditions.is_empty() { None } else { self.hold(&conditions, &seen, engine).ok() };
+        let notice = match changed {
+            Some((Truth::No, _)) => None,
+            Some((Truth::Yes, _)) => Some(Notice::Surely),
+            _ => Some(Notice::Perhaps),
+        };
+        result.status = Status::Unknown;
+        result.because = why;
+        result.diagnostic = None;
+        Came { result, register, then, notice }
+    }
+
+    /// Returns what came of a host that was lost.
+    pub(super) fn lost(&self, ready: &Ready, lost: Lost, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        let ignored = matches!(self.flag(|keywords| keywords.ignore_unreachable.as_ref(), variables, engine), Ok(Some(true)));
+        let mut diagnostic = Diagnostic::error(lost.message.clone()).at(self.place_of(None));
+        if let Some(hint) = lost.hint {
+            diagnostic = diagnostic.hint(hint);
+        }
+        let values = Map::from_iter([
+            ("changed".into(), Value::Bool(false)),
+            ("unreachable".into(), Value::Bool(true)),
+            ("msg".into(), Value::str(&lost.message)),
+        ]);
+        let result = TaskResult {
+            status: Status::Unreachable,
+            because: lost.message,
+            diagnostic: Some(self.run.rendered(&diagnostic)),
+            ignored,
+            check: self.run.settings.check,
+            no_log: self.is_secret(variables, engine),
+            delegated_to: ready.delegate.as_ref().map(ToString::to_string),
+            values: values.clone(),
+            ..TaskResult::default()
+        };
+        Came { result, register: Value::from(values), then: Vec::new(), notice: None }
+    }
+
+    /// Returns what the run has to do, each with the host it is for where that is not this one.
+    fn addressed(
+        &self,
+        outcome: &Outcome,
+        ready: &Ready,
+        variables: &TaskVariables,
+        engine: &SharedEngine,
+    ) -> Vec<(Option<Arc<str>>, Then)> {
+        if outcome.then.is_empty() {
+            return Vec::new();
+        }
+        let to_delegate = matches!(self.flag(|keywords| keywords.delegate_facts.as_ref(), variables, engine), Ok(Some(true)));
+        let host = ready.delegate.clone().filter(|_| to_delegate);
+        outcome
+            .then
+            .iter()
+            .map(|then| match then {
+                Then::Reconnect => (ready.delegate.clone(), then.clone()),
+                _ => (host.clone(), then.clone()),
+            })
+            .collect()
+    }
+
+    /// Keeps the outcome's secrets out of every output.
+    fn learn(&self, outcome: &Outcome, no_log: bool) {
+        let by_name = outcome.secrets.iter().filter_map(|name| outcome.values.get(name.as_str()));
+        let all = TELLING.iter().filter(|_| no_log).filter_map(|name| outcome.values.get(*name));
+        for value in by_name.chain(all) {
+            self.learn_value(value);
+        }
+        if no_log {
+            for then in &outcome.then {
+                if let Then::Facts { facts, .. } | Then::Variables(facts) = then {
+                    facts.values().for_each(|value| self.learn_value(value));
+                }
+            }
+        }
+    }
+
+    fn learn_value(&self, value: &Value) {
+        match value {
+            Value::Str(text) => self.run.redactor.learn(text),
+            Value::List(items) => items.iter().for_each(|item| self.learn_value(item)),
+            Value::Map(map) => map.values().for_each(|item| self.learn_value(item)),
+            _ => {}
+        }
+    }
+}
+
+/// Why an outcome is not known.
+fn unknown(outcome: &Outcome) -> Option<String> {
+    match (&outcome.unknown, &outcome.failure) {
+        (Some(why), _) | (None, Some(Failure::Unknown { why })) => Some(why.clone()),
+        _ => None,
+    }
+}
+
+/// Returns what `register` gets.
+fn values_of(outcome: &Outcome) -> Map {
+    let mut values = outcome.values.clone();
+    values.insert("changed".into(), Value::Bool(outcome.changed));
+    values.insert("failed".into(), Value::Bool(outcome.failure.is_some()));
+    if let Some(failure) = &outcome.failure {
+        values.extend(values_of_failure(failure));
+        values.insert("msg".into(), Value::from(failure.to_string()));
+    }
+    for (name, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
+        if let Some(Value::Str(text)) = values.get(name)
+            && !values.contains_key(lines)
+        {
+            let split = Value::list(text.lines().map(Value::str));
+            values.insert(lines.into(), split);
+        }
+    }
+    if !outcome.warnings.is_empty() {
+        values.insert("warnings".into(), Value::from(outcome.warnings.clone()));
+    }
+    values
+}
+
+/// Returns what a failure adds to the result.
+fn values_of_failure(failure: &Failure) -> Map {
+    match failure {
+        Failure::Program { rc, stdout, stderr, .. } => {
+            Map::from_iter([("rc".into(), Value::from(*rc)), ("stdout".into(), Value::str(stdout)), ("stderr".into(), Value::str(stderr))])
+        }
+        Failure::Failed { values, .. } => values.clone(),
+        _ => Map::new(),
+    }
+}

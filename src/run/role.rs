@@ -1,0 +1,91 @@
+//! Roles: dependencies first, each use once unless it may be repeated, arguments checked before anything runs.
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+
+use crate::load::playbook::{Item, Role, RoleUse};
+use crate::run::Run;
+use crate::run::frame::Frame;
+use crate::run::host::Standing;
+use crate::run::stage::Stage;
+use crate::source::Diagnostic;
+use crate::value::{Value, arguments};
+
+impl Run {
+    /// Runs a role of `roles:`, or a dependency.
+    pub(super) async fn role_use(self: &Arc<Self>, stage: &Arc<Stage>, r#use: &Arc<RoleUse>, hosts: &[Arc<str>], frame: &Arc<Frame>) {
+        let Some(role) = &r#use.role else {
+            self.report(&Diagnostic::error(format!("the role `{}` was not read", r#use.name)).at(r#use.span));
+            stage.break_off();
+            return;
+        };
+        let may_repeat = r#use.allow_duplicates.as_ref().map_or(Some(role.allow_duplicates), |located| arguments::to_bool(&located.value));
+        self.role(stage, r#use, role, &role.tasks, hosts, frame, may_repeat.unwrap_or(false)).await;
+    }
+
+    /// Runs the role that an `import_role` became a block of.
+    pub(super) async fn imported_role(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        r#use: &Arc<RoleUse>,
+        items: &[Item],
+        hosts: &[Arc<str>],
+        frame: &Arc<Frame>,
+    ) {
+        match &r#use.role {
+            Some(role) => self.role(stage, r#use, role, items, hosts, frame, true).await,
+            None => self.items(stage, items, hosts, frame).await,
+        }
+    }
+
+    /// Runs a role on those of `hosts` that take part and have not run it yet, unless it may be repeated.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn role<'a>(
+        self: &'a Arc<Self>,
+        stage: &'a Arc<Stage>,
+        r#use: &'a Arc<RoleUse>,
+        role: &'a Arc<Role>,
+        items: &'a [Item],
+        hosts: &'a [Arc<str>],
+        frame: &'a Arc<Frame>,
+        may_repeat: bool,
+    ) -> BoxFuture<'a, ()> {
+        async move {
+            let same = same(r#use, role);
+            let mut hosts = self.hosts.running(hosts);
+            if !may_repeat {
+                hosts.retain(|host| !self.hosts.with(host, |host| host.roles_done.contains(&same)));
+            }
+            if hosts.is_empty() || stage.is_stopped() {
+                return;
+            }
+            let number = stage.number_role();
+            let inner = frame.role_use(r#use, role, Some(number));
+            for dependency in &role.dependencies {
+                self.role_use(stage, dependency, &hosts, &inner).await;
+            }
+            self.check_arguments(stage, r#use, role, &hosts, &inner).await;
+            self.items(stage, items, &hosts, &inner).await;
+            for host in &hosts {
+                self.hosts.with(host, |host| {
+                    if host.standing == Standing::LeftRole(number) {
+                        host.standing = Standing::Running;
+                    }
+                    if host.standing == Standing::Running {
+                        host.roles_done.insert(same.clone());
+                    }
+                });
+            }
+        }
+        .boxed()
+    }
+}
+
+/// What makes two uses of a role the same.
+fn same(r#use: &RoleUse, role: &Role) -> String {
+    let keywords = &r#use.keywords;
+    let when: Vec<&Value> = keywords.when.iter().map(|located| &located.value).collect();
+    format!("{}|{}|{:?}|{:?}|{when:?}|{:?}", role.head.path.display(), role.head.entry, r#use.parameters, keywords.vars, keywords.tags)
+}

@@ -1,0 +1,208 @@
+//! A play while it runs: its hosts, the batch at work, its handlers, and what its roles show to all of it.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use crate::load::playbook::{Block, Item, Play, Role, RoleUse};
+use crate::run::Run;
+use crate::run::frame::Frame;
+use crate::run::handlers::Handler;
+use crate::run::host::Standing;
+use crate::source::Diagnostic;
+use crate::value::Map;
+use crate::vars::scope::Level;
+
+/// A play while it runs.
+pub(super) struct Stage {
+    pub(super) play: Arc<Play>,
+    /// Its name, rendered.
+    pub(super) name: String,
+    pub(super) frame: Arc<Frame>,
+    /// Every host of the play.
+    pub(super) all: Vec<Arc<str>>,
+    batch: RwLock<Vec<Arc<str>>>,
+    handlers: RwLock<Vec<Arc<Handler>>>,
+    exposed: RwLock<Vec<(Level, Arc<Map>)>>,
+    /// Role names: those of `roles:`, and all with their dependencies.
+    roles: RwLock<(Vec<String>, Vec<String>)>,
+    prompted: Arc<Map>,
+    files: Mutex<HashMap<PathBuf, Arc<Map>>>,
+    /// No further task runs in this play.
+    stopped: AtomicBool,
+    /// Nor in any later one.
+    broken: AtomicBool,
+    next_role: AtomicUsize,
+}
+
+impl Stage {
+    pub(super) fn new(play: Arc<Play>, name: String, all: Vec<Arc<str>>, prompted: Map) -> Arc<Self> {
+        let frame = Frame::play(&play);
+        let stage = Self {
+            name,
+            all,
+            batch: RwLock::default(),
+            handlers: RwLock::default(),
+            exposed: RwLock::default(),
+            roles: RwLock::default(),
+            prompted: Arc::new(prompted),
+            files: Mutex::default(),
+            stopped: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
+            next_role: AtomicUsize::new(0),
+            frame,
+            play,
+        };
+        stage.take_in_roles();
+        Arc::new(stage)
+    }
+
+    /// Takes in what the play's roles and imported roles bring for all of the play: variables, names, handlers. The
+    /// handlers of the play itself come after those of its roles.
+    fn take_in_roles(&self) {
+        let mut direct = Vec::new();
+        for r#use in &self.play.roles {
+            let Some(role) = &r#use.role else { continue };
+            direct.push(role.head.name.clone());
+            self.take_in(&self.frame, r#use, role);
+        }
+        for items in [&self.play.pre_tasks, &self.play.tasks, &self.play.post_tasks] {
+            self.take_in_imports(items, &self.frame);
+        }
+        self.add_handlers(&self.play.handlers, &self.frame);
+        self.roles.write().unwrap_or_else(PoisonError::into_inner).0 = direct;
+    }
+
+    fn take_in_imports(&self, items: &[Item], frame: &Arc<Frame>) {
+        for item in items {
+            let Item::Block(block) = item else { continue };
+            let inner = self.block_frame(block, frame);
+            if let Some((r#use, role)) = block.role.as_ref().and_then(|r#use| Some((r#use, r#use.role.as_ref()?))) {
+                self.take_in(frame, r#use, role);
+            }
+            for items in [&block.block, &block.rescue, &block.always] {
+                self.take_in_imports(items, &inner);
+            }
+        }
+    }
+
+    fn block_frame(&self, block: &Arc<Block>, frame: &Arc<Frame>) -> Arc<Frame> {
+        frame.block(block, true)
+    }
+
+    /// Takes in a role and those it depends on: what it shows to the whole play, and its handlers.
+    pub(super) fn take_in(&self, frame: &Arc<Frame>, r#use: &Arc<RoleUse>, role: &Arc<Role>) {
+        let inner = frame.role_use(r#use, role, None);
+        for dependency in &role.dependencies {
+            if let Some(role) = &dependency.role {
+                self.take_in(&inner, dependency, role);
+            }
+        }
+        self.expose(role);
+        self.take_in_handlers(&inner, role);
+        self.take_in_imports(&role.tasks, &inner);
+    }
+
+    /// Shows a role's variables to the rest of the play.
+    pub(super) fn expose(&self, role: &Arc<Role>) {
+        let mut exposed = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
+        for (level, variables) in [(Level::RoleDefaults, &role.head.defaults), (Level::RoleVars, &role.head.vars)] {
+            if !variables.is_empty() && !exposed.iter().any(|(_, known)| Arc::ptr_eq(known, variables)) {
+                exposed.push((level, variables.clone()));
+            }
+        }
+        let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
+        if !roles.1.contains(&role.head.name) {
+            roles.1.push(role.head.name.clone());
+        }
+    }
+
+    /// Adds a role's handlers, once.
+    pub(super) fn take_in_handlers(&self, frame: &Arc<Frame>, role: &Arc<Role>) {
+        self.add_handlers(&role.handlers, frame);
+    }
+
+    fn add_handlers(&self, items: &[Item], frame: &Arc<Frame>) {
+        for item in items {
+            match item {
+                Item::Task(task) => {
+                    let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
+                    if !handlers.iter().any(|known| Arc::ptr_eq(&known.task, task)) {
+                        handlers.push(Arc::new(Handler { task: task.clone(), frame: frame.clone() }));
+                    }
+                }
+                Item::Block(block) => self.add_handlers(&block.block, &frame.block(block, false)),
+            }
+        }
+    }
+
+    pub(super) fn handlers(&self) -> Vec<Arc<Handler>> {
+        self.handlers.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn exposed(&self) -> Vec<(Level, Arc<Map>)> {
+        self.exposed.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn prompted(&self) -> Arc<Map> {
+        self.prompted.clone()
+    }
+
+    pub(super) fn role_names(&self, with_dependencies: bool) -> Vec<String> {
+        let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
+        if with_dependencies { roles.1.clone() } else { roles.0.clone() }
+    }
+
+    pub(super) fn batch(&self) -> Vec<Arc<str>> {
+        self.batch.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn set_batch(&self, hosts: Vec<Arc<str>>) {
+        *self.batch.write().unwrap_or_else(PoisonError::into_inner) = hosts;
+    }
+
+    /// Returns those of `hosts` that have neither failed nor gone.
+    pub(super) fn alive(&self, run: &Run, hosts: &[Arc<str>]) -> Vec<Arc<str>> {
+        let gone = |host: &Arc<str>| matches!(run.hosts.standing(host), Standing::Failed | Standing::Unreachable);
+        hosts.iter().filter(|host| !gone(host)).cloned().collect()
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+
+    /// Stops this play and all later ones: too much has failed.
+    pub(super) fn break_off(&self) {
+        self.broken.store(true, Ordering::SeqCst);
+        self.stop();
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+
+    /// Returns a number for a role that begins, so that hosts may leave it.
+    pub(super) fn number_role(&self) -> usize {
+        self.next_role.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Returns the variables of a file, read once a play.
+    pub(super) fn variables_of_file(
+        &self,
+        path: &Path,
+        read: impl FnOnce() -> Result<Map, Vec<Diagnostic>>,
+    ) -> Result<Arc<Map>, Vec<Diagnostic>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = files.get(path) {
+            return Ok(known.clone());
+        }
+        let variables = Arc::new(read()?);
+        files.insert(path.to_owned(), variables.clone());
+        Ok(variables)
+    }
+}

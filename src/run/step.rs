@@ -1,0 +1,346 @@
+//! One task on one host: when → loop → arguments → host → result.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::agent::protocol;
+use crate::change::{Failure, Mode, Outcome, Plan};
+use crate::load::playbook::{Action, Located, Task};
+use crate::modules::{Entry, Runs};
+use crate::report::event::{Event, Status, TaskResult};
+use crate::run::Run;
+use crate::run::controller::SharedEngine;
+use crate::run::frame::Frame;
+use crate::run::hands::{Control, Lost, Seat};
+use crate::run::host::Notice;
+use crate::run::no_host::NoHost;
+use crate::run::result::Came;
+use crate::run::scope::TaskVariables;
+use crate::run::stage::Stage;
+use crate::source::{Diagnostic, Span};
+use crate::value::{Map, Value, arguments};
+use crate::vars::Truth;
+
+/// One task on one host.
+pub(super) struct Step {
+    pub(super) run: Arc<Run>,
+    pub(super) stage: Arc<Stage>,
+    pub(super) frame: Arc<Frame>,
+    pub(super) task: Arc<Task>,
+    pub(super) host: Arc<str>,
+    /// The task's name, rendered.
+    pub(super) name: String,
+    /// Why a handler may not run at all.
+    pub(super) doubt: Option<String>,
+}
+
+/// What a task came to on a host, all items of its loop together.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) result: TaskResult,
+    /// What `register` gets.
+    pub(super) register: Value,
+    /// What the run has to do then; for the host named, where facts belong to the one delegated to.
+    pub(super) then: Vec<(Option<Arc<str>>, crate::change::Then)>,
+    /// Whether handlers are notified.
+    pub(super) notice: Option<Notice>,
+}
+
+impl Ended {
+    /// What a step that broke down came to.
+    pub(super) fn broken_down() -> Self {
+        let message = "windlass itself broke down in this task; please report it";
+        let mut ended = Self { result: TaskResult::default(), register: Value::Null, then: Vec::new(), notice: None };
+        ended.fail(message, message);
+        ended
+    }
+
+    /// Makes a failure of it.
+    pub(super) fn fail(&mut self, diagnostic: &str, message: &str) {
+        self.result.status = Status::Failed;
+        self.result.because = message.to_owned();
+        self.result.diagnostic = Some(diagnostic.to_owned());
+        self.result.values.insert("failed".into(), Value::Bool(true));
+        self.result.values.insert("msg".into(), Value::str(message));
+    }
+}
+
+/// Why a task does not come to its module.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// A condition does not hold.
+    Skip(Value),
+    /// A check cannot know.
+    Unknown(String),
+    /// Something in the user's files is wrong.
+    Wrong(Box<Diagnostic>),
+    /// The module's preparation failed.
+    Failed(Failure),
+}
+
+impl From<Diagnostic> for Stop {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Wrong(Box::new(diagnostic))
+    }
+}
+
+/// A task, or one item of its loop, ready to be carried out.
+pub(super) struct Ready {
+    pub(super) entry: &'static Entry,
+    pub(super) arguments: Map,
+    pub(super) seat: Seat,
+    pub(super) mode: Mode,
+    pub(super) diff: bool,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) timeout: Option<u64>,
+    pub(super) delegate: Option<Arc<str>>,
+}
+
+impl Ready {
+    /// Whether both can go to the host in one message.
+    pub(super) fn goes_with(&self, other: &Self) -> bool {
+        self.entry.name == other.entry.name
+            && self.seat == other.seat
+            && self.mode == other.mode
+            && self.diff == other.diff
+            && self.environment == other.environment
+            && self.timeout == other.timeout
+            && self.entry.runs == Runs::OnHost
+            && !matches!(self.entry.name, "raw" | "wait_for_connection")
+    }
+
+    pub(super) fn message(&self, items: Vec<Map>) -> protocol::Task {
+        protocol::Task {
+            module: self.entry.name.to_owned(),
+            items,
+            mode: self.mode,
+            diff: self.diff,
+            environment: self.environment.clone(),
+            timeout: self.timeout,
+            foreseen: Vec::new(),
+        }
+    }
+}
+
+impl Step {
+    /// Does the task.
+    pub(super) async fn perform(&self) -> Ended {
+        let began = Instant::now();
+        let variables = self.run.variables(&self.stage, &self.frame, Some(&self.task), &self.host);
+        let engine = self.run.engine(&self.run.search(&self.stage, &self.frame, &self.task));
+        let mut ended = match (&self.doubt, &self.task.r#loop) {
+            (Some(doubt), _) => self.came(Stop::Unknown(doubt.clone()), &variables, &engine).into_ended(),
+            (None, None) => self.single(&variables, &engine).await.into_ended(),
+            (None, Some(r#loop)) => self.looped(r#loop, &variables, &engine).await,
+        };
+        ended.result.took = began.elapsed();
+        ended
+    }
+
+    /// Does the task, or one item of it, as often as `until` wants it.
+    pub(super) async fn single(&self, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        let ready = match self.prepare(variables, engine) {
+            Ok(ready) => ready,
+            Err(stop) => return self.came(stop, variables, engine),
+        };
+        let tries = match self.tries(variables, engine) {
+            Ok(tries) => tries,
+            Err(stop) => return self.came(stop, variables, engine),
+        };
+        let Some(tries) = tries else {
+            let outcome = self.carry_out(&ready).await;
+            return self.judge(&ready, outcome, variables, engine).await;
+        };
+        let mut attempt = 1;
+        loop {
+            let outcome = self.carry_out(&ready).await;
+            let mut came = self.judge(&ready, outcome, variables, engine).await;
+            came.note("attempts", Value::from(attempt));
+            if came.result.status == Status::Unreachable {
+                return came;
+            }
+            match self.is_enough(&came, variables, engine) {
+                Err(stop) => return self.came(stop, variables, engine),
+                Ok(Truth::Yes) => return came,
+                Ok(Truth::Unknown(why)) => return self.came(Stop::Unknown(why), variables, engine),
+                Ok(Truth::No) if ready.mode == Mode::Check => {
+                    let why = "`until` does not hold yet, and a check does not wait for it";
+                    return self.came(Stop::Unknown(why.to_owned()), variables, engine);
+                }
+                Ok(Truth::No) if attempt > tries.more => {
+                    came.give_up(attempt);
+                    return came;
+                }
+                Ok(Truth::No) => {}
+            }
+            self.run.tell(Event::Retry {
+                host: self.host.clone(),
+                task: self.name.clone(),
+                attempt,
+                of: tries.more,
+                result: Box::new(came.result),
+            });
+            if self.run.is_interrupted() {
+                return self.came(Stop::Failed(Failure::failed("interrupted while it was tried again")), variables, engine);
+            }
+            tokio::time::sleep(tries.delay).await;
+            attempt += 1;
+        }
+    }
+
+    /// Returns how often the task is tried again; `None` without `until` and `retries`.
+    fn tries(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<Tries>, Stop> {
+        if self.task.until.is_empty() && self.task.retries.is_none() {
+            return Ok(None);
+        }
+        let number = |located: &Option<Located>, otherwise: f64| match located {
+            None => Ok(otherwise),
+            Some(located) => self.typed::<f64>(located, variables, engine, "a number"),
+        };
+        let more = number(&self.task.retries, 3.0)?.max(0.0);
+        let delay = number(&self.task.delay, 5.0)?.clamp(0.0, 1e9);
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        Ok(Some(Tries { more: more as u32, delay: Duration::from_secs_f64(delay) }))
+    }
+
+    /// Whether an attempt is the last: `until` holds, or without it the task did not fail.
+    fn is_enough(&self, came: &Came, variables: &TaskVariables, engine: &SharedEngine) -> Result<Truth, Stop> {
+        if self.task.until.is_empty() {
+            return Ok(if came.result.status == Status::Failed { Truth::No } else { Truth::Yes });
+        }
+        if came.result.status == Status::Unknown {
+            return Ok(Truth::Unknown(came.result.because.clone()));
+        }
+        let variables = self.with_result(variables, &came.register);
+        self.hold(&self.task.until.iter().collect::<Vec<_>>(), &variables, engine).map(|(truth, _)| truth)
+    }
+
+    /// Returns the variables with the result under the name that `register` gives it.
+    pub(super) fn with_result(&self, variables: &TaskVariables, result: &Value) -> TaskVariables {
+        match self.task.register.as_ref().and_then(|register| register.value.as_str()) {
+            Some(name) => variables.with([(name, result.clone())]),
+            None => variables.clone(),
+        }
+    }
+
+    /// Whether all conditions hold, and the first that does not. A condition that fails after one that is unknown may
+    /// have been guarded by it, so it counts as unknown too.
+    pub(super) fn hold(&self, conditions: &[&Located], variables: &TaskVariables, engine: &SharedEngine) -> Result<(Truth, Value), Stop> {
+        let mut unknown = None;
+        for condition in conditions {
+            match (engine.condition(&condition.value, condition.span, variables), &unknown) {
+                (Ok(Truth::Yes), _) => {}
+                (Ok(Truth::No), _) => return Ok((Truth::No, plain(&condition.value))),
+                (Ok(Truth::Unknown(why)), _) => unknown = unknown.or(Some(why)),
+                (Err(_), Some(_)) => break,
+                (Err(diagnostic), None) => return Err(diagnostic.into()),
+            }
+        }
+        Ok((unknown.map_or(Truth::Yes, Truth::Unknown), Value::Null))
+    }
+
+    /// Returns a keyword's value as `T`.
+    pub(super) fn typed<T: serde::de::DeserializeOwned>(
+        &self,
+        located: &Located,
+        variables: &TaskVariables,
+        engine: &SharedEngine,
+        wanted: &str,
+    ) -> Result<T, Stop> {
+        let value = self.rendered(&located.value, variables, engine)?;
+        arguments::from_value(&value).map_err(|_| Diagnostic::error(format!("`{value}` is not {wanted}")).at(located.span).into())
+    }
+
+    /// Renders a value that has to be known.
+    pub(super) fn rendered(&self, value: &Value, variables: &TaskVariables, engine: &SharedEngine) -> Result<Value, Stop> {
+        let value = engine.render(value, variables)?;
+        match value.unknown_part() {
+            Some(unknown) => Err(Stop::Unknown(unknown.why.clone())),
+            None => Ok(value),
+        }
+    }
+
+    /// Has the work done, where it is to be done.
+    pub(super) async fn carry_out(&self, ready: &Ready) -> Result<Outcome, Lost> {
+        let hands = &self.run.hands;
+        match (ready.entry.name, ready.entry.runs) {
+            ("raw", _) => self.raw(ready).await,
+            ("wait_for_connection", _) => self.wait_for_connection(ready).await,
+            (_, Runs::WithoutHost) => Ok(without_host(ready)),
+            (_, Runs::OnController) => {
+                let control = Control { entry: ready.entry, arguments: ready.arguments.clone(), mode: ready.mode, diff: ready.diff };
+                hands.control(&ready.seat, control).await
+            }
+            (_, Runs::OnHost) => {
+                let mut outcome = None;
+                let mut keep = |_: u32, what: Outcome| outcome = Some(what);
+                hands.task(&ready.seat, ready.message(vec![ready.arguments.clone()]), &mut keep).await?;
+                outcome.ok_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None })
+            }
+        }
+    }
+
+    /// Carries out on the controller what a task on a host asks for (`fetch`).
+    pub(super) async fn here(&self, ready: &Ready, outcome: &mut Outcome) {
+        if outcome.on_controller.is_empty() || outcome.failure.is_some() {
+            return;
+        }
+        let plan = Plan { changes: std::mem::take(&mut outcome.on_controller), ..Plan::default() };
+        let done = self.run.hands.here(plan, ready.mode, ready.diff).await;
+        outcome.changed |= done.changed;
+        outcome.failure = done.failure;
+        outcome.diff.extend(done.diff);
+        outcome.summary.extend(done.summary);
+    }
+
+    /// Returns the place of an argument, or of the module's name.
+    pub(super) fn place_of(&self, argument: Option<&str>) -> Span {
+        let Action::Module { name_span, node, .. } = &self.task.action else { return self.task.span };
+        let Some(argument) = argument else { return *name_span };
+        let mut span = *name_span;
+        let mut node = node.as_ref();
+        for key in argument.split('.') {
+            let Some((name, value)) = node.and_then(|node| node.entry(key)) else { break };
+            span = name.span;
+            node = Some(value);
+        }
+        span
+    }
+}
+
+struct Tries {
+    /// After the first.
+    more: u32,
+    delay: Duration,
+}
+
+/// Returns a condition as it is told.
+fn plain(condition: &Value) -> Value {
+    match condition {
+        Value::Lazy(_) => Value::from(condition.to_string()),
+        other => other.clone(),
+    }
+}
+
+/// Runs a module that needs no host.
+fn without_host(ready: &Ready) -> Outcome {
+    let host = NoHost;
+    let entry = ready.entry;
+    let planned = (entry.plan)(&ready.arguments, &host).and_then(|plan| {
+        let values = (entry.result)(&ready.arguments, &plan, &[], &host)?;
+        Ok((plan, values))
+    });
+    match planned {
+        Ok((plan, values)) => Outcome {
+            changed: !plan.changes.is_empty(),
+            because: plan.because,
+            values,
+            then: plan.then,
+            warnings: plan.warnings,
+            secrets: plan.secrets,
+            ..Outcome::default()
+        },
+        Err(Failure::Unknown { why }) => Outcome { unknown: Some(why), ..Outcome::default() },
+        Err(failure) => Outcome { failure: Some(failure), ..Outcome::default() },
+    }
+}

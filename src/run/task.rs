@@ -1,0 +1,299 @@
+//! One task on the hosts of a batch: who works on it, and what its results mean for the hosts.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use crate::load::playbook::{Action, Task};
+use crate::modules;
+use crate::report::event::{Event, Status, TaskResult};
+use crate::run::Run;
+use crate::run::budget;
+use crate::run::frame::Frame;
+use crate::run::host::Standing;
+use crate::run::stage::Stage;
+use crate::run::step::{Ended, Step};
+use crate::source::Diagnostic;
+use crate::value::{Key, Map, Value, arguments};
+
+/// Modules that do their work once for all hosts.
+const ONCE_FOR_ALL: &[&str] = &["add_host", "pause"];
+
+impl Run {
+    /// Runs a task, or handler, on those of `hosts` that take part. `doubt` says why a handler may not run at all.
+    pub(super) async fn task(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        hosts: &[Arc<str>],
+        frame: &Arc<Frame>,
+        handler: Option<&HandlerRun>,
+    ) {
+        let hosts = self.hosts.running(hosts);
+        let is_wanted = handler.is_some() || self.selection.wants(&frame.tags_of(task));
+        let Some(first) = hosts.first().filter(|_| is_wanted) else { return };
+        let name = self.task_name(stage, task, frame, first);
+        if !self.has_started(&name, task) {
+            return;
+        }
+        match &task.action {
+            Action::IncludeTasks { .. } | Action::IncludeRole { .. } => {
+                self.include(stage, task, &hosts, frame, name, handler.is_some()).await
+            }
+            Action::Module { name: module, .. } if modules::short_name(module) == "meta" => self.meta(stage, task, &hosts, frame).await,
+            Action::Module { name: module, .. } => {
+                let module = modules::short_name(module).to_owned();
+                self.tell(Event::TaskStarted {
+                    name: name.clone(),
+                    module: module.clone(),
+                    place: self.sources.place(task.span),
+                    handler: handler.is_some(),
+                    hosts: hosts.len(),
+                    check: self.settings.check,
+                });
+                self.on_hosts(stage, task, &hosts, frame, &name, &module, handler).await;
+            }
+        }
+    }
+
+    /// Returns the name to show: the role's and the task's, rendered as far as it can be.
+    pub(super) fn task_name(self: &Arc<Self>, stage: &Arc<Stage>, task: &Arc<Task>, frame: &Arc<Frame>, host: &Arc<str>) -> String {
+        let name = match (&task.name, &task.action) {
+            (Some(Value::Str(name)), _) => name.to_string(),
+            (Some(name), _) => {
+                let variables = self.variables(stage, frame, Some(task), host);
+                let engine = self.engine(&self.search(stage, frame, task));
+                engine.render(name, &variables).unwrap_or_else(|_| name.clone()).to_string()
+            }
+            (None, Action::Module { name, .. }) => modules::short_name(name).to_owned(),
+            (None, Action::IncludeTasks { .. }) => "include_tasks".to_owned(),
+            (None, Action::IncludeRole { role, .. }) => format!("include_role : {}", role.name),
+        };
+        match &task.role {
+            Some(role) => format!("{} : {name}", role.name),
+            None => name,
+        }
+    }
+
+    /// Whether the task of `--start-at-task` was met.
+    fn has_started(&self, name: &str, task: &Task) -> bool {
+        if self.started.load(Ordering::SeqCst) {
+            return true;
+        }
+        let is_own = matches!(&task.action, Action::Module { name, .. } if matches!(modules::short_name(name), "setup" | "meta"));
+        let wanted = self.settings.start_at_task.as_deref().unwrap_or_default();
+        let bare = name.rsplit(" : ").next().unwrap_or(name);
+        if wanted == name || wanted == bare {
+            self.started.store(true, Ordering::SeqCst);
+            return true;
+        }
+        is_own
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn on_hosts(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        hosts: &[Arc<str>],
+        frame: &Arc<Frame>,
+        name: &str,
+        module: &str,
+        handler: Option<&HandlerRun>,
+    ) {
+        let Some(first) = hosts.first() else { return };
+        let flags = match self.flags(stage, task, frame, first) {
+            Ok(flags) => flags,
+            Err(diagnostic) => {
+                self.report(&diagnostic);
+                stage.break_off();
+                return;
+            }
+        };
+        let once = flags.once || ONCE_FOR_ALL.contains(&module);
+        let workers = if once { hosts.get(..1).unwrap_or_default() } else { hosts };
+        let throttle = Arc::new(Semaphore::new(flags.throttle.unwrap_or(usize::MAX >> 4)));
+
+        let mut steps = JoinSet::new();
+        for host in workers {
+            let step = Step {
+                run: self.clone(),
+                stage: stage.clone(),
+                frame: frame.clone(),
+                task: task.clone(),
+                host: host.clone(),
+                name: name.to_owned(),
+                doubt: handler.and_then(|handler| handler.doubt(host)),
+            };
+            let (throttle, forks) = (throttle.clone(), self.forks.clone());
+            steps.spawn(async move {
+                let _own = throttle.acquire().await;
+                let _one_of_all = forks.acquire().await;
+                let ended = step.perform().await;
+                (step.host.clone(), ended)
+            });
+        }
+        let mut failed = Vec::new();
+        let mut left: Vec<_> = workers.to_vec();
+        while let Some(joined) = steps.join_next().await {
+            let (host, ended) = match joined {
+                Ok(joined) => joined,
+                // A step that broke down is one of those that did not come back; they are failed below.
+                Err(_) => continue,
+            };
+            left.retain(|other| *other != host);
+            let for_hosts = if once { hosts.to_vec() } else { vec![host.clone()] };
+            if self.settle(stage, task, frame, name, &host, &for_hosts, ended).await {
+                failed.push(host);
+            }
+        }
+        for host in left {
+            let ended = Ended::broken_down();
+            self.settle(stage, task, frame, name, &host, std::slice::from_ref(&host), ended).await;
+            failed.push(host);
+        }
+        self.spend(stage, hosts, &failed, flags.any_errors_fatal || once);
+    }
+
+    /// Takes in what a task came to on a host: reports it, counts it, registers, notifies; and says whether the host failed.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) async fn settle(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        frame: &Arc<Frame>,
+        name: &str,
+        host: &Arc<str>,
+        for_hosts: &[Arc<str>],
+        ended: Ended,
+    ) -> bool {
+        let mut ended = ended;
+        if let Some(register) = task.register.as_ref().and_then(|register| register.value.as_str()) {
+            for host in for_hosts {
+                self.hosts.with(host, |host| host.set(register, ended.register.clone()));
+            }
+        }
+        for (delegate, then) in std::mem::take(&mut ended.then) {
+            let targets = delegate.map_or_else(|| for_hosts.to_vec(), |delegate| vec![delegate]);
+            ended.result.status = self.then(stage, task, &targets, host, then, ended.result.status).await;
+        }
+        if let Some(notice) = ended.notice
+            && let Err(diagnostic) = self.notify(stage, task, frame, host, notice, name)
+        {
+            ended.fail(&self.rendered(&diagnostic), &diagnostic.message);
+        }
+        self.count(host, name, &ended.result, frame);
+        let failed = self.new_standing(host, task, name, frame, &ended);
+        self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });
+        failed
+    }
+
+    fn count(&self, host: &str, name: &str, result: &TaskResult, frame: &Frame) {
+        if result.check {
+            if result.status == Status::Unknown {
+                self.unknown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(name.to_owned());
+            } else {
+                self.predicted.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        self.hosts.with(host, |host| {
+            let counts = &mut host.counts;
+            match result.status {
+                Status::Ok => counts.ok += 1,
+                Status::Changed => {
+                    counts.ok += 1;
+                    counts.changed += 1;
+                }
+                Status::Skipped => counts.skipped += 1,
+                Status::Unknown => counts.unknown += 1,
+                Status::Failed | Status::Unreachable if result.ignored => {
+                    counts.ok += 1;
+                    counts.ignored += 1;
+                    counts.changed += u32::from(result.values.get("changed") == Some(&Value::Bool(true)));
+                }
+                Status::Failed if frame.is_rescued => counts.rescued += 1,
+                Status::Failed => counts.failed += 1,
+                Status::Unreachable => counts.unreachable += 1,
+            }
+        });
+    }
+
+    /// Sets whether the host goes on, and says whether it failed.
+    fn new_standing(&self, host: &Arc<str>, task: &Task, name: &str, frame: &Frame, ended: &Ended) -> bool {
+        if ended.result.ignored {
+            return false;
+        }
+        match ended.result.status {
+            Status::Failed => {
+                self.hosts.with(host, |host| {
+                    host.standing = Standing::Failed;
+                    if frame.is_rescued {
+                        host.set("ansible_failed_task", failed_task(task, name));
+                        host.set("ansible_failed_result", ended.register.clone());
+                    }
+                });
+                true
+            }
+            Status::Unreachable => {
+                self.hosts.set_standing(host, Standing::Unreachable);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Stops more hosts where too many have failed: all of them with `any_errors_fatal`, the whole play when
+    /// `max_fail_percentage` is exceeded.
+    pub(super) fn spend(&self, stage: &Arc<Stage>, hosts: &[Arc<str>], failed: &[Arc<str>], is_fatal: bool) {
+        if failed.is_empty() {
+            return;
+        }
+        if is_fatal {
+            for host in self.hosts.running(hosts) {
+                self.hosts.set_standing(&host, Standing::Failed);
+            }
+        }
+        let Some(allowed) = &stage.play.max_fail_percentage else { return };
+        let share = self.engine_of_play(&stage.play.folder).render(&allowed.value, &crate::run::play::known(stage, self));
+        let share = share.ok().and_then(|share| arguments::from_value::<f64>(&share).ok());
+        let Some(share) = share else {
+            self.report(&Diagnostic::error("`max_fail_percentage` has to be a number").at(allowed.span));
+            stage.break_off();
+            return;
+        };
+        let batch = stage.batch();
+        let lost = batch.iter().filter(|host| matches!(self.hosts.standing(host), Standing::Failed)).count();
+        if budget::is_spent(lost, batch.len(), share) {
+            self.tell(Event::PlayStopped { why: format!("{lost} of {} hosts have failed, more than {share} percent", batch.len()) });
+            stage.break_off();
+        }
+    }
+}
+
+/// Which hosts a handler runs on, and for which of them it is not certain that it would.
+pub(super) struct HandlerRun {
+    pub(super) doubts: Vec<(Arc<str>, String)>,
+}
+
+impl HandlerRun {
+    fn doubt(&self, host: &Arc<str>) -> Option<String> {
+        self.doubts.iter().find(|(doubtful, _)| doubtful == host).map(|(_, by)| format!("`{by}` cannot be predicted, and would notify it"))
+    }
+}
+
+/// What `ansible_failed_task` tells.
+fn failed_task(task: &Task, name: &str) -> Value {
+    let (action, arguments) = match &task.action {
+        Action::Module { name, arguments, .. } => (name.clone(), arguments.clone()),
+        Action::IncludeTasks { .. } => ("include_tasks".to_owned(), Arc::default()),
+        Action::IncludeRole { .. } => ("include_role".to_owned(), Arc::default()),
+    };
+    let bare = name.rsplit(" : ").next().unwrap_or(name);
+    Value::from(Map::from_iter([
+        (Key::from("name"), Value::str(bare)),
+        (Key::from("action"), Value::from(action)),
+        (Key::from("args"), Value::Map(arguments)),
+    ]))
+}

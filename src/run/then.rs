@@ -1,0 +1,103 @@
+//! What the run itself has to do after a task: facts, variables, new hosts and groups, waiting.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::change::Then;
+use crate::load::playbook::{Action, Task};
+use crate::modules;
+use crate::report::event::Status;
+use crate::run::Run;
+use crate::run::stage::Stage;
+
+impl Run {
+    /// Does what a task asks of the run, for `hosts`, and returns how the task ended with that.
+    pub(super) async fn then(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Task,
+        hosts: &[Arc<str>],
+        own: &Arc<str>,
+        then: Then,
+        status: Status,
+    ) -> Status {
+        let changed = |changed: bool| if changed { Status::Changed } else { status };
+        match then {
+            Then::Facts { facts, cacheable } => {
+                let is_setup = matches!(&task.action, Action::Module { name, .. } if modules::short_name(name) == "setup");
+                for host in hosts {
+                    self.hosts.with(host, |host| {
+                        if cacheable {
+                            host.gather(&facts, is_setup);
+                        }
+                        if !is_setup && is_set_fact(task) {
+                            host.set_all(&facts);
+                        } else if !cacheable {
+                            host.gather(&facts, is_setup);
+                        }
+                    });
+                }
+                status
+            }
+            Then::Variables(variables) => {
+                for host in hosts {
+                    self.hosts.with(host, |host| host.include(&variables));
+                }
+                status
+            }
+            Then::AddHost { name, groups, variables } => changed(self.site.add_host(&name, &groups, &variables)),
+            Then::GroupBy { key, parents } => {
+                let mut any = false;
+                for host in hosts {
+                    any |= self.site.add_to_group(host, &key, &parents);
+                }
+                changed(any)
+            }
+            Then::Pause { seconds, prompt, echo } => {
+                self.pause(seconds, prompt, echo, task, hosts).await;
+                status
+            }
+            Then::Meta(action) => {
+                self.meta_action(stage, &action, hosts, task, &stage.frame.clone()).await;
+                status
+            }
+            Then::Reconnect => {
+                self.reconnect(stage, task, own).await;
+                status
+            }
+        }
+    }
+
+    async fn pause(&self, seconds: Option<u64>, prompt: Option<String>, echo: bool, task: &Task, hosts: &[Arc<str>]) {
+        if self.settings.check {
+            return;
+        }
+        if let Some(seconds) = seconds {
+            if let Some(prompt) = &prompt {
+                self.warn(prompt.clone());
+            }
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            return;
+        }
+        let asker = self.asker.clone();
+        let question = prompt.unwrap_or_else(|| "press Enter to go on".to_owned());
+        let answer = tokio::task::spawn_blocking(move || asker.ask(&question, echo)).await.ok().flatten();
+        let Some(answer) = answer else { return };
+        if !echo {
+            self.redactor.learn(&answer);
+        }
+        if let Some(name) = task.register.as_ref().and_then(|register| register.value.as_str()) {
+            for host in hosts {
+                self.hosts.with(host, |host| {
+                    let mut registered = host.set_facts.get(name).and_then(|value| value.as_map()).cloned().unwrap_or_default();
+                    registered.insert("user_input".into(), answer.as_str().into());
+                    host.set(name, registered.into());
+                });
+            }
+        }
+    }
+}
+
+fn is_set_fact(task: &Task) -> bool {
+    matches!(&task.action, Action::Module { name, .. } if modules::short_name(name) == "set_fact")
+}
