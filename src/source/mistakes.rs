@@ -62,6 +62,12 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// Returns the next line.
+    fn below(self, text: &'a str) -> Option<Self> {
+        let next = self.start + text[self.start..].find('\n')? + 1;
+        Some(Self::around(text, next))
+    }
+
     /// Returns where the value begins: after `key: ` and `- `.
     fn value_at(self) -> usize {
         BEFORE_VALUE.as_ref().and_then(|pattern| pattern.find(self.text)).map_or(0, |found| found.end())
@@ -81,12 +87,13 @@ impl<'a> Line<'a> {
     }
 }
 
-/// Returns what the parser's complaint `info` at byte `at` means.
-pub(super) fn explain(text: &str, at: usize, info: &str) -> Mistake {
+/// Returns what the parser's complaint `info` at byte `at` means. Mistakes that begin at one of `known` were told already.
+pub(super) fn explain(text: &str, at: usize, info: &str, known: &[usize]) -> Mistake {
     let line = Line::around(text, at);
-    let above = line.above(text);
+    let above = line.above(text).filter(|above| !known.iter().any(|place| Line::around(text, *place).start == above.start));
     let near = || [Some(line), above].into_iter().flatten();
     let found = tab(line)
+        .or_else(|| info.contains("tab").then(|| line.below(text).and_then(tab)).flatten())
         .or_else(|| near().find_map(template_line))
         .or_else(|| near().find_map(text_after_quote))
         .or_else(|| unclosed_quote(text, line, above, info))
@@ -185,6 +192,14 @@ fn text_after_quote(line: Line<'_>) -> Option<Mistake> {
     }
     let from = line.value_at() + value.len() - rest.len();
     let key = line.text[..line.value_at()].trim_start();
+    if let Some(inner) = value.strip_prefix('\'').filter(|_| rest.starts_with(char::is_alphabetic)).and_then(|rest| rest.strip_suffix('\''))
+    {
+        // 'it's': the apostrophe was meant.
+        return Some(
+            Mistake::new(line.range(from, line.value_at() + value.len()), "there is text after the closing quote")
+                .hint(format!("write the apostrophe twice: `{key}'{}'`", inner.replace('\'', "''"))),
+        );
+    }
     let outer = if value.starts_with('"') { '\'' } else { '"' };
     let fix = if value.contains(outer) {
         format!("{key}>-` and the text on the next line, indented")
@@ -242,7 +257,7 @@ fn reserved_start(line: Line<'_>) -> Option<Mistake> {
 }
 
 fn unclosed_bracket(text: &str, at: usize, info: &str) -> Option<Mistake> {
-    if !info.contains("flow") {
+    if !info.contains("flow") && !info.contains("placement of ':'") {
         return None;
     }
     let mut open = Vec::new();

@@ -121,18 +121,18 @@ mod tests {
     #[test]
     fn a_diagnostic_shows_its_place_label_and_hint() {
         let (sources, file) = file();
-        let span = Span { file, start: 47, end: 51 };
+        let span = Span { file, start: 45, end: 49 };
         let diagnostic = Diagnostic::error("there is no module `cpoy`").at(span).label("not known").hint("did you mean `copy`?");
         insta::assert_snapshot!(text(&sources, &diagnostic, false), @r#"
 error: there is no module `cpoy`
- --> site.yml:4:9
+ --> site.yml:4:7
   |
 4 |       cpoy:
-  |         ^^^ not known
+  |       ^^^^ not known
   |
   = hint: did you mean `copy`?
 "#);
-        insta::assert_snapshot!(line(&sources, &diagnostic), @r#"site.yml:4:9: there is no module `cpoy` (hint: did you mean `copy`?)"#);
+        insta::assert_snapshot!(line(&sources, &diagnostic), @r#"site.yml:4:7: there is no module `cpoy` (hint: did you mean `copy`?)"#);
         assert!(text(&sources, &diagnostic, true).contains("\u{1b}["));
     }
 

@@ -98,7 +98,9 @@ impl<'a> Builder<'a> {
                 }
                 Err(error) => {
                     let at = self.byte(error.marker().index());
-                    let found = mistakes::explain(self.text, (at - self.skipped) as usize, error.info());
+                    let known: Vec<_> = self.diagnostics.iter().filter_map(|earlier| earlier.span).collect();
+                    let known: Vec<_> = known.iter().map(|span| (span.start - self.skipped) as usize).collect();
+                    let found = mistakes::explain(self.text, (at - self.skipped) as usize, error.info(), &known);
                     let span = self.shifted(found.range);
                     // An earlier complaint about the same line is the better one.
                     let said = self.diagnostics.iter().any(|earlier| earlier.span.is_some_and(|known| self.same_line(known, span)));
@@ -520,19 +522,20 @@ warning: `a` is given twice in one dictionary; the last one counts
             .map(complaint)
             .join("\n"), @r#"
 site.yml:1:4: a value that starts with `{{` has to be quoted (hint: quote it: `a: "{{ x }}"`)
+site.yml:2:14: there is text after the closing quote (hint: quote the whole value: `b: '"{{ y }}" z'`)
 site.yml:1:7: a value that starts with `{{` has to be quoted (hint: quote it: `path: "{{ base }}/x"`)
 site.yml:1:3: a value that starts with `{{` has to be quoted (hint: quote it: `- "{{ x }}"`)
 site.yml:1:13: there is text after the closing quote (hint: quote the whole value: `msg: '"done" now'`)
-site.yml:1:10: there is text after the closing quote (hint: quote the whole value: `msg: "'it's'"`)
+site.yml:1:10: there is text after the closing quote (hint: write the apostrophe twice: `msg: 'it''s'`)
 site.yml:2:1: a tab indents this line, YAML allows only spaces (hint: replace each tab by spaces)
-site.yml:2:5: this is not YAML (while scanning a plain scalar, found a tab)
+site.yml:3:1: a tab indents this line, YAML allows only spaces (hint: replace each tab by spaces)
 site.yml:1:6: this " is never closed, or closed in a later line (hint: close it with " at the end of the value)
 site.yml:1:9: this colon makes a second key of a value that is not quoted (hint: quote the value: `msg: "see: this"`)
 site.yml:1:5: there is no space after this colon (hint: write `name: foo`)
 site.yml:3:4: this line does not fit the ones above it (hint: entries of one list or dictionary have to begin in the same column)
 site.yml:1:4: a value that starts with @ has to be quoted (hint: quote it: a: "@x")
 site.yml:1:4: a value that starts with ` has to be quoted (hint: quote it: a: "`x`")
-site.yml:2:2: this is not YAML (illegal placement of ':' indicator)
+site.yml:1:4: this `[` is never closed (hint: close it with `]`; separate its parts with commas)
 site.yml:1:4: this `{` is never closed (hint: close it with `}`; separate its parts with commas)
 site.yml:1:4: no anchor `&.log` was set above (hint: a value that only starts with `*`, such as a glob, has to be quoted)
 site.yml:1:5: YAML does not know this backslash escape in double quotes (hint: write the text in single quotes, or the backslash twice)
