@@ -14,6 +14,7 @@ pub mod accounts;
 pub mod apply;
 pub mod attributes;
 pub mod carry;
+pub mod destination;
 pub mod diff;
 pub mod digest;
 pub mod elasticsearch;

@@ -16,6 +16,7 @@ mod assert;
 mod certificate;
 mod certificate_authority;
 mod command;
+mod copy;
 mod debug;
 mod elasticsearch_cluster_settings;
 mod elasticsearch_health;
@@ -24,6 +25,7 @@ mod elasticsearch_reload_secure_settings;
 mod elasticsearch_remote_cluster;
 mod elasticsearch_remote_info;
 mod fail;
+mod file;
 mod group_by;
 mod include_vars;
 mod meta;
@@ -35,6 +37,7 @@ mod script;
 mod set_fact;
 mod setup;
 mod shell;
+mod template;
 mod wait_for;
 mod wait_for_connection;
 mod yaml_settings;
@@ -46,6 +49,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<certificate::CertificateModule>(),
     Entry::of::<certificate_authority::CertificateAuthority>(),
     Entry::of::<command::Command>(),
+    Entry::of::<copy::Copy>(),
     Entry::of::<debug::Debug>(),
     Entry::of::<elasticsearch_cluster_settings::ElasticsearchClusterSettings>(),
     Entry::of::<elasticsearch_health::ElasticsearchHealth>(),
@@ -54,6 +58,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<elasticsearch_remote_cluster::ElasticsearchRemoteCluster>(),
     Entry::of::<elasticsearch_remote_info::ElasticsearchRemoteInfo>(),
     Entry::of::<fail::Fail>(),
+    Entry::of::<file::File>(),
     Entry::of::<group_by::GroupBy>(),
     Entry::of::<include_vars::IncludeVars>(),
     Entry::of::<meta::Meta>(),
@@ -64,6 +69,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<set_fact::SetFact>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
+    Entry::of::<template::Template>(),
     Entry::of::<wait_for::WaitFor>(),
     Entry::of::<wait_for_connection::WaitForConnection>(),
     Entry::of::<yaml_settings::YamlSettings>(),
