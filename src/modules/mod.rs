@@ -19,6 +19,7 @@ mod command;
 mod copy;
 mod debug;
 mod elasticsearch_cluster_settings;
+mod elasticsearch_cross_cluster_api_key;
 mod elasticsearch_health;
 mod elasticsearch_keystore;
 mod elasticsearch_reload_secure_settings;
@@ -52,6 +53,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<copy::Copy>(),
     Entry::of::<debug::Debug>(),
     Entry::of::<elasticsearch_cluster_settings::ElasticsearchClusterSettings>(),
+    Entry::of::<elasticsearch_cross_cluster_api_key::ElasticsearchCrossClusterApiKey>(),
     Entry::of::<elasticsearch_health::ElasticsearchHealth>(),
     Entry::of::<elasticsearch_keystore::ElasticsearchKeystore>(),
     Entry::of::<elasticsearch_reload_secure_settings::ElasticsearchReloadSecureSettings>(),
