@@ -27,6 +27,7 @@ mod elasticsearch_remote_cluster;
 mod elasticsearch_remote_info;
 mod fail;
 mod file;
+mod get_url;
 mod group_by;
 mod include_vars;
 mod meta;
@@ -35,10 +36,14 @@ mod pause;
 mod ping;
 mod raw;
 mod script;
+mod service;
 mod set_fact;
 mod setup;
 mod shell;
+mod systemd;
+mod systemd_service;
 mod template;
+mod uri;
 mod wait_for;
 mod wait_for_connection;
 mod yaml_settings;
@@ -61,6 +66,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<elasticsearch_remote_info::ElasticsearchRemoteInfo>(),
     Entry::of::<fail::Fail>(),
     Entry::of::<file::File>(),
+    Entry::of::<get_url::GetUrl>(),
     Entry::of::<group_by::GroupBy>(),
     Entry::of::<include_vars::IncludeVars>(),
     Entry::of::<meta::Meta>(),
@@ -68,10 +74,14 @@ pub const ALL: &[Entry] = &[
     Entry::of::<ping::Ping>(),
     Entry::of::<raw::Raw>(),
     Entry::of::<script::Script>(),
+    Entry::of::<service::Service>(),
     Entry::of::<set_fact::SetFact>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
+    Entry::of::<systemd::Systemd>(),
+    Entry::of::<systemd_service::SystemdService>(),
     Entry::of::<template::Template>(),
+    Entry::of::<uri::Uri>(),
     Entry::of::<wait_for::WaitFor>(),
     Entry::of::<wait_for_connection::WaitForConnection>(),
     Entry::of::<yaml_settings::YamlSettings>(),
