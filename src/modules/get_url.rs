@@ -130,7 +130,8 @@ impl Module for GetUrl {
         if let Some((algorithm, digest)) = &checksum {
             let found = crate::change::digest::of_bytes(&response.body, algorithm).unwrap_or_default();
             if found != *digest {
-                return Err(Failure::failed(format!("what `{}` sent has the {algorithm} digest {found}, not {digest}", self.url)).with("dest", self.dest.as_str()));
+                return Err(Failure::failed(format!("what `{}` sent has the {algorithm} digest {found}, not {digest}", self.url))
+                    .with("dest", self.dest.as_str()));
             }
         }
         let changes = target.changes(Some(response.body.clone()), &manner);
@@ -215,7 +216,9 @@ impl GetUrl {
         let plan = plan.value("url", self.url.as_str()).value("dest", path.to_string_lossy().as_ref());
         let plan = plan.value("checksum_dest", sum);
         match response {
-            Some(response) => plan.value("status_code", i64::from(response.status)).value("msg", format!("OK ({} bytes)", response.body.len())),
+            Some(response) => {
+                plan.value("status_code", i64::from(response.status)).value("msg", format!("OK ({} bytes)", response.body.len()))
+            }
             None => plan.value("msg", Value::str("nothing was downloaded")),
         }
     }

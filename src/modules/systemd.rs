@@ -111,15 +111,8 @@ impl Module for Systemd {
         if self.daemon_reload && needs_reload(host, name, &unit)? {
             changes.push(manager(UnitAction::DaemonReload));
         }
-        let wish = Wish {
-            name,
-            scope,
-            state: self.state,
-            enabled: self.enabled,
-            masked: self.masked,
-            force: self.force,
-            no_block: self.no_block,
-        };
+        let wish =
+            Wish { name, scope, state: self.state, enabled: self.enabled, masked: self.masked, force: self.force, no_block: self.no_block };
         let mut plan = wish.plan(host, &unit)?;
         changes.append(&mut plan.changes);
         if !changes.is_empty() && plan.because == AS_ASKED {
@@ -193,7 +186,9 @@ impl Wish<'_> {
         let starts = !matches!(self.state, None | Some(State::Stopped));
         let stays_masked = self.masked.unwrap_or(unit.masked);
         if starts && stays_masked {
-            return Err(Failure::failed(format!("the unit `{}` is masked, so it cannot be started", self.name)).hint("`masked: false` allows it"));
+            return Err(
+                Failure::failed(format!("the unit `{}` is masked, so it cannot be started", self.name)).hint("`masked: false` allows it")
+            );
         }
         match self.state {
             Some(State::Started) if !unit.active => actions.push(UnitAction::Start),
@@ -272,7 +267,11 @@ fn not_found(host: &dyn Probe, name: &str, scope: &str) -> Failure {
     let listing = host.query(&argv).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let near = near(name, listing.lines().filter_map(|line| line.split_whitespace().next()));
     let failure = Failure::failed(format!("could not find the requested service `{name}`: the host has no such unit"));
-    if near.is_empty() { failure.hint("see whether the package that brings it is installed") } else { failure.hint(format!("there is {}", near.join(", "))) }
+    if near.is_empty() {
+        failure.hint("see whether the package that brings it is installed")
+    } else {
+        failure.hint(format!("there is {}", near.join(", ")))
+    }
 }
 
 /// Returns up to three names that have something in common with `name`.

@@ -220,10 +220,16 @@ impl Access<'_> {
         }
         let mut headers = Vec::new();
         match self.headers {
-            Some(Value::Map(map)) => headers.extend(map.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_string(), value.to_string()))),
+            Some(Value::Map(map)) => {
+                headers.extend(map.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (name.to_string(), value.to_string())))
+            }
             // The old form: `A:b,C:d`.
             Some(Value::Str(text)) => {
-                headers.extend(text.split(',').filter_map(|pair| pair.split_once(':')).map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())));
+                headers.extend(
+                    text.split(',')
+                        .filter_map(|pair| pair.split_once(':'))
+                        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())),
+                );
             }
             Some(Value::Null) | None => {}
             Some(_) => return Err(Failure::argument("headers", "`headers` is a dictionary of names and values")),
@@ -342,7 +348,11 @@ impl Uri {
         let codes: Vec<_> = self.status_code.iter().map(ToString::to_string).collect();
         let message = format!("status code was {} and not [{}]: {}", response.status, codes.join(", "), response.reason);
         values.shift_remove("msg");
-        Err(Failure::Failed { message, hint: (response.status == 401).then(|| "user and password are `url_username` and `url_password`".to_owned()), values })
+        Err(Failure::Failed {
+            message,
+            hint: (response.status == 401).then(|| "user and password are `url_username` and `url_password`".to_owned()),
+            values,
+        })
     }
 
     fn save(&self, host: &dyn Probe, dest: &str, response: &Response, plan: &mut Plan) -> Result<(), Failure> {
@@ -360,7 +370,8 @@ pub(super) fn in_folder(host: &dyn Probe, dest: &Path, response: &Response) -> R
     if !host.stat(dest, true)?.is_some_and(|stat| stat.kind == crate::change::probe::FileKind::Directory) {
         return Ok(dest.to_owned());
     }
-    let named = response.headers.iter().find(|(name, _)| name == "content-disposition").and_then(|(_, value)| value.split_once("filename="));
+    let named =
+        response.headers.iter().find(|(name, _)| name == "content-disposition").and_then(|(_, value)| value.split_once("filename="));
     let named = named.and_then(|(_, name)| name.split(';').next()).map(|name| name.trim().trim_matches('"').to_owned());
     let path = response.url.split(['?', '#']).next().unwrap_or_default();
     let path = path.split_once("://").map_or(path, |(_, rest)| rest);
@@ -373,7 +384,10 @@ pub(super) fn in_folder(host: &dyn Probe, dest: &Path, response: &Response) -> R
 
 fn cookies(response: &Response) -> Vec<(String, String)> {
     let lines = response.headers.iter().filter(|(name, _)| name == "set-cookie").map(|(_, value)| value);
-    lines.filter_map(|line| line.split(';').next()?.split_once('=')).map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned())).collect()
+    lines
+        .filter_map(|line| line.split(';').next()?.split_once('='))
+        .map(|(name, value)| (name.trim().to_owned(), value.trim().to_owned()))
+        .collect()
 }
 
 /// Returns `a=1&b=2` of a dictionary or of a list of pairs.
@@ -432,7 +446,9 @@ fn multipart(host: &dyn Probe, parts: &Map) -> Result<(Vec<u8>, Option<String>),
                         let missing = || Failure::Missing { path: PathBuf::from(&path), argument: "body".to_owned() };
                         host.read(Path::new(&path))?.ok_or_else(missing)?
                     }
-                    (None, None) => return Err(Failure::argument("body", format!("the part `{name}` has neither `content` nor `filename`"))),
+                    (None, None) => {
+                        return Err(Failure::argument("body", format!("the part `{name}` has neither `content` nor `filename`")));
+                    }
                 }
             }
             one => one.to_string().into_bytes(),
@@ -464,7 +480,8 @@ mod tests {
         let module = uri(&[("url", Value::str("http://x/")), ("status_code", Value::str("200, 201"))]);
         let headers = [("content-type", "application/json; charset=utf-8"), ("x-found-in", "b"), ("set-cookie", "a=1; Path=/")];
         let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let mut response = Response { status: 201, reason: "Created".into(), headers, body: b"{\"a\": 1}".to_vec(), url: "http://x/".into() };
+        let mut response =
+            Response { status: 201, reason: "Created".into(), headers, body: b"{\"a\": 1}".to_vec(), url: "http://x/".into() };
         let values = module.describe(&response).expect("wanted");
         assert_eq!(values.get("json").and_then(|json| json.get("a")), Some(&Value::Int(1)));
         assert_eq!(values.get("x_found_in"), Some(&Value::str("b")));
