@@ -1,8 +1,6 @@
 //! `windlass playbook`: loads, runs, reports.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::{ArgAction, Args, ValueEnum};
 

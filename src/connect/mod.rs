@@ -4,6 +4,14 @@ use std::path::PathBuf;
 
 use crate::value::secret::Secret;
 
+pub mod auth;
+pub mod channel;
+pub mod known_hosts;
+pub mod local;
+pub mod options;
+pub mod ssh;
+pub mod ssh_config;
+
 /// How to reach a host: what inventory, keywords and flags came to. All values are rendered.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Target {
@@ -46,4 +54,27 @@ pub struct Become {
     pub flags: Option<String>,
     /// The program, where it is not the method's name.
     pub program: Option<String>,
+}
+
+/// A host that cannot be reached, or cannot be trusted, or does not let us in.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unreachable {
+    /// What happened: one sentence.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Unreachable {
+    /// Returns one without a hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
+
+    /// Adds what to do about it.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::load::free_form;
-use crate::load::keywords::{self, located};
+use crate::load::keywords;
 use crate::load::loader::Errors;
 use crate::load::nodes::to_value;
 use crate::load::playbook::{Action, Block, Item, Keywords, Located, RoleUse, Task};
