@@ -1,0 +1,186 @@
+//! The flagship playbooks against the demonstration site, over real SSH: what a check says is what a run does, a second run
+//! rests, and what was lost or broken is mended.
+
+#![allow(clippy::disallowed_methods, reason = "tests write their own files and start programs")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value as Json, json};
+use windlass::demo::site::Site;
+use windlass::formats::keystore::Keystore;
+
+const WINDLASS: &str = env!("CARGO_BIN_EXE_windlass");
+
+struct Stage {
+    /// Serves the site; dropping it ends everything.
+    _runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+    site: Site,
+}
+
+/// What a run came to.
+struct Run {
+    code: Option<i32>,
+    output: String,
+    /// `changed=` of each host.
+    changed: BTreeMap<String, u32>,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::Builder::new().prefix("windlass-flagship-").tempdir().expect("folder");
+        let runtime = tokio::runtime::Runtime::new().expect("runtime");
+        let path = folder.path().canonicalize().expect("folder");
+        let site = runtime.block_on(Site::start(&path, Path::new(WINDLASS))).expect("the site starts");
+        Self { _runtime: runtime, _folder: folder, site }
+    }
+
+    /// Runs a playbook; it has to end well.
+    fn play(&self, playbook: &str, flags: &[&str]) -> Run {
+        let run = self.try_play(playbook, flags);
+        assert_eq!(run.code, Some(0), "{playbook} {flags:?}\n{}", run.output);
+        run
+    }
+
+    fn try_play(&self, playbook: &str, flags: &[&str]) -> Run {
+        let mut command = Command::new(WINDLASS);
+        command.args(["playbook", "-i", "inventory/demo", "--output", "ansible"]).arg(format!("playbooks/{playbook}.yml")).args(flags);
+        command.current_dir(self.site.project()).stdin(Stdio::null()).env_remove("SSH_AUTH_SOCK").env("NO_COLOR", "1");
+        let done = command.output().expect("runs");
+        let output = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        let mut changed = BTreeMap::new();
+        for line in output.lines().filter(|line| line.contains("ok=") && line.contains("unreachable=")) {
+            let host = line.split(':').next().unwrap_or_default().trim().to_owned();
+            let count = line.split("changed=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
+            changed.insert(host, count.expect("a count"));
+        }
+        for secret in self.secrets() {
+            assert!(!output.contains(&secret), "a secret is in the output of {playbook}");
+        }
+        Run { code: done.status.code(), output, changed }
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.site.project().join("inventory/demo/group_vars/all/secrets.yml")).expect("secrets");
+        text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    fn conf(&self, node: &str) -> PathBuf {
+        self.site.folder.join("hosts").join(node).join("etc/elasticsearch")
+    }
+
+    fn keystore(&self, node: &str) -> Keystore {
+        Keystore::read(&fs::read(self.conf(node).join("elasticsearch.keystore")).expect("keystore"), "").expect("keystore")
+    }
+
+    fn get(&self, node: &str, path: &str) -> Json {
+        let (_, address) = self.site.nodes.iter().find(|(name, _)| name == node).expect("a node");
+        let pem = fs::read(self.site.http_authority().expect("authority")).expect("authority");
+        let authority = reqwest::Certificate::from_pem(&pem).expect("certificate");
+        let client = reqwest::blocking::Client::builder().tls_certs_only([authority]).no_proxy().build().expect("client");
+        let url = format!("https://{address}:9200{path}");
+        client
+            .get(url)
+            .basic_auth("elastic", Some(&self.site.password))
+            .send()
+            .and_then(reqwest::blocking::Response::json)
+            .expect("an answer")
+    }
+
+    fn connected(&self) -> Vec<bool> {
+        let nodes = ["es-frankfurt-1", "es-frankfurt-2", "es-frankfurt-3"];
+        nodes.iter().map(|node| self.get(node, "/_remote/info")["berlin"]["connected"] == true).collect()
+    }
+
+    /// Returns the ids of the keys that can be used.
+    fn keys(&self) -> Vec<String> {
+        let found = self.get("es-berlin-1", "/_security/api_key?active_only=true");
+        found["api_keys"].as_array().expect("keys").iter().map(|key| key["id"].as_str().expect("id").to_owned()).collect()
+    }
+
+    fn restarts(&self) -> usize {
+        ["berlin", "frankfurt"]
+            .iter()
+            .map(|cluster| self.site.history(cluster).expect("history").iter().filter(|line| line.ends_with(" left")).count())
+            .sum()
+    }
+}
+
+fn total(run: &Run) -> u32 {
+    run.changed.values().sum()
+}
+
+/// Returns each task with the hosts that it changed, or would.
+fn changes(run: &Run) -> BTreeMap<String, Vec<String>> {
+    let mut found: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut task = String::new();
+    for line in run.output.lines() {
+        if let Some(rest) = line.strip_prefix("TASK [") {
+            task = rest.split(']').next().unwrap_or_default().to_owned();
+        } else if let Some(rest) = line.strip_prefix("changed: [") {
+            let host = rest.split(']').next().unwrap_or_default().split(" -> ").next().unwrap_or_default().to_owned();
+            let hosts = found.entry(task.clone()).or_default();
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+        }
+    }
+    found.values_mut().for_each(|hosts| hosts.sort());
+    found
+}
+
+#[test]
+fn two_clusters_are_connected_kept_so_and_taken_apart() {
+    let stage = Stage::new();
+
+    let check = stage.play("remote-cluster", &["--check"]);
+    assert_eq!((stage.restarts(), stage.keys().len()), (0, 0), "a check touches nothing");
+    let run = stage.play("remote-cluster", &[]);
+    assert_eq!(stage.connected(), [true; 3]);
+    assert_eq!(changes(&check), changes(&run), "the check says what the run does");
+    assert_eq!(stage.restarts(), 6, "each node once");
+    assert_eq!(stage.get("es-berlin-1", "/_cluster/settings?flat_settings=true")["persistent"], json!({}), "allocation is as it was");
+    let again = stage.play("remote-cluster", &[]);
+    assert_eq!(total(&again), 0, "{}", again.output);
+    assert_eq!(total(&stage.play("verify", &[])), 0);
+    assert!(
+        stage.keystore("es-frankfurt-2").entries.contains_key("xpack.security.http.ssl.keystore.secure_password"),
+        "what was there stays"
+    );
+
+    // A node lost its credential: the key is rotated, not doubled.
+    let before = stage.keys();
+    let mut store = stage.keystore("es-frankfurt-2");
+    store.entries.remove("cluster.remote.berlin.credentials");
+    fs::write(stage.conf("es-frankfurt-2").join("elasticsearch.keystore"), store.write("").expect("keystore")).expect("keystore");
+    stage.play("remote-cluster", &[]);
+    let after = stage.keys();
+    assert_eq!((stage.connected(), after.len()), (vec![true; 3], 1), "{after:?}");
+    assert_ne!(before, after);
+    assert_eq!(total(&stage.play("remote-cluster", &[])), 0);
+
+    // New keys without a gap.
+    stage.play("rotate-api-key", &[]);
+    let rotated = stage.keys();
+    assert_eq!((stage.connected(), rotated.len()), (vec![true; 3], 1));
+    assert_ne!(after, rotated);
+    assert_eq!(stage.restarts(), 6, "a credential needs no restart");
+
+    // Certificates are renewed only when it is time.
+    let certificate = || fs::read(stage.conf("es-berlin-1").join("certs/remote-cluster.p12")).expect("p12");
+    let old = certificate();
+    assert_eq!(total(&stage.play("renew-certificates", &[])), 0);
+    stage.play("renew-certificates", &["-e", "elasticsearch_remote_certificate_renew_before=2000"]);
+    assert_ne!(old, certificate());
+    assert_eq!(stage.connected(), [true; 3]);
+
+    // And apart.
+    stage.play("disconnect", &[]);
+    assert_eq!((stage.connected(), stage.keys().len()), (vec![false; 3], 0));
+    assert!(!stage.keystore("es-frankfurt-1").entries.contains_key("cluster.remote.berlin.credentials"));
+    assert_eq!(total(&stage.play("disconnect", &[])), 0);
+}
