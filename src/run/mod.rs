@@ -23,6 +23,7 @@ mod arguments;
 pub mod budget;
 mod connection;
 mod controller;
+pub mod files;
 mod frame;
 mod handlers;
 pub mod hands;
@@ -48,6 +49,11 @@ pub mod tags;
 mod task;
 mod then;
 mod world;
+
+#[cfg(test)]
+mod fake;
+#[cfg(test)]
+mod tests;
 
 pub use hands::Hands;
 pub use library::{Asker, Library};

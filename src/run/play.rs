@@ -55,13 +55,16 @@ impl Run {
                 return ControlFlow::Break(());
             }
         };
-        for batch in batches {
+        let mut batches = batches.into_iter().peekable();
+        while let Some(batch) = batches.next() {
             self.batch(&stage, batch.clone()).await;
             if stage.is_stopped() || self.is_interrupted() {
                 break;
             }
             if !batch.is_empty() && stage.alive(self, &batch).is_empty() {
-                self.tell(Event::PlayStopped { why: "all hosts of the batch have failed".to_owned() });
+                if batches.peek().is_some() {
+                    self.tell(Event::PlayStopped { why: "all hosts of the batch have failed".to_owned() });
+                }
                 break;
             }
         }
