@@ -129,10 +129,10 @@ fn a_loop_is_one_message_and_registers_every_item() {
     let ran = run(
         1,
         &play(
-            "    - {name: a, command: \"{{ item }}\", loop: [ok, change, skip], register: r, when: item != 'skip'}\n    - {name: b, command: \"{{ r.results | length }} {{ r.changed }} {{ r.results[1].item }} {{ r.results[2].skipped }} {{ r.msg }}\"}\n",
+            "    - {name: a, command: \"{{ item }}\", loop: [ok, change, skip], register: r, when: item != 'skip'}\n    - {name: b, command: \"{{ r.results[0].changed }} {{ r.changed }} {{ r.results[1].item }} {{ r.results[2].skipped }} {{ r.msg }}\"}\n",
         ),
     );
-    assert_eq!(ran.sent, ["web1: command ok | change", "web1: command 3 True change True All items completed"]);
+    assert_eq!(ran.sent, ["web1: command ok | change", "web1: command False True change True All items completed"]);
 }
 
 #[test]
