@@ -1,14 +1,70 @@
-//! What loops go through: `loop` and the `with_*` of old.
-use super::{Engine, Variables};
+//! What loops go through: `loop`, and the `with_*` of old, which are lookups.
+
 use crate::source::{Diagnostic, Span};
 use crate::value::Value;
+
+use super::engine::settle;
+use super::template::Evaluator;
+use super::template::live::{Halt, Live, Outcome, fail};
+use super::{Engine, Variables, lookups};
+
 impl Engine {
-    /// Returns the items of a loop: `kind` is `loop`, `items`, `dict`, ...
+    /// Returns the items of a loop, or unknown. `kind` is `loop`, or the name after `with_`.
     ///
     /// # Errors
-    /// Says what is wrong with the list.
+    /// Says what is wrong with what is to be looped over.
     pub fn loop_items(&self, kind: &str, items: &Value, span: Span, vars: &dyn Variables) -> Result<Value, Diagnostic> {
-        let _ = (kind, span);
-        self.render(items, vars)
+        let run = Evaluator::new(self, vars);
+        settle(items_of(&run, kind, items), Some(span))
     }
+}
+
+fn items_of(run: &Evaluator<'_>, kind: &str, items: &Value) -> Outcome<Value> {
+    let kind = kind.strip_prefix("with_").unwrap_or(kind);
+    // A bare name is a variable, as it was when `with_items: packages` was how to write it.
+    let items = match items {
+        Value::Str(name) if kind != "loop" && is_name(name) => match run.variable(name)? {
+            Some(live) => run.freeze(&live)?,
+            None => items.clone(),
+        },
+        // `loop` renders its items one by one as the task does, so one that is undefined fails only then.
+        Value::List(list) if kind == "loop" => {
+            return list.iter().map(|item| part(run, item)).collect::<Outcome<Vec<_>>>().map(Value::list);
+        }
+        other => run.finish(other)?,
+    };
+    if let Value::Unknown(unknown) = &items {
+        return Err(Halt::Unknown(unknown.clone()));
+    }
+    if kind == "loop" {
+        return match &items {
+            Value::List(_) => Ok(items),
+            Value::Map(_) => Err(Diagnostic::error("`loop` takes a list, not a dictionary")
+                .hint("turn it into one: `loop: \"{{ it | dict2items }}\"`")
+                .into()),
+            Value::Str(_) => Err(Diagnostic::error("`loop` takes a list, not a text")
+                .hint("write the list, or a template that gives one: `loop: \"{{ names }}\"`")
+                .into()),
+            other => fail(format!("`loop` takes a list, not {}", other.type_name())),
+        };
+    }
+    let terms = match &items {
+        Value::List(list) if kind != "dict" => list.to_vec(),
+        other => vec![other.clone()],
+    };
+    match lookups::for_loop(run, kind, terms) {
+        Some(found) => found.map(Value::list),
+        None => fail(format!("there is no loop `with_{kind}`")),
+    }
+}
+
+fn part(run: &Evaluator<'_>, item: &Value) -> Outcome<Value> {
+    match run.freeze(&Live::Value(item.clone())) {
+        Err(Halt::Unknown(unknown)) => Ok(Value::Unknown(unknown)),
+        other => other,
+    }
+}
+
+fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
 }

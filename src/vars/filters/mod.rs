@@ -9,7 +9,7 @@ use crate::vars::template::call::Arguments;
 use crate::vars::template::live::{Halt, Live, Outcome, fail};
 
 pub(in crate::vars) mod dicts;
-mod encode;
+pub(in crate::vars) mod encode;
 mod json;
 pub(in crate::vars) mod lists;
 mod numbers;
@@ -20,6 +20,9 @@ mod sets;
 pub(in crate::vars) mod text;
 pub(in crate::vars) mod time;
 mod web;
+mod yaml;
+
+pub(in crate::vars) use select::plain_named;
 
 /// A filter of the table.
 #[derive(Debug)]

@@ -305,9 +305,9 @@ impl Evaluator<'_> {
             Live::Vars => key.as_str().map_or(Ok(None), |name| self.variable(name)),
             Live::HostVars => {
                 let Some(name) = key.as_str() else { return Ok(None) };
-                Ok(self.vars.host(name).map(|vars| Live::Host(vars, name.into())))
+                Ok(self.vars.host(name).map(|vars| Live::Host(vars)))
             }
-            Live::Host(vars, _) => {
+            Live::Host(vars) => {
                 let Some(name) = key.as_str() else { return Ok(None) };
                 let other = Evaluator::new(self.engine, &**vars);
                 // Its templates see its own variables, so it is final before it leaves.
@@ -331,7 +331,7 @@ impl Evaluator<'_> {
             Live::Tuple(items) => !items.is_empty(),
             Live::Undefined(undefined) if undefined.silent => false,
             Live::Undefined(undefined) => return Err(undefined.diagnostic.clone().into()),
-            Live::Function(_) | Live::Vars | Live::HostVars | Live::Host(..) => true,
+            Live::Function(_) | Live::Vars | Live::HostVars | Live::Host(_) => true,
         })
     }
 
@@ -362,19 +362,9 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Writes as Python's `repr`, tuples as tuples.
+    /// Writes as Python's `repr`; a tuple reads as a list, as it is one once it leaves the template.
     fn write_repr_or_text(&self, value: &Live, out: &mut String, outer: bool) -> Outcome<()> {
         match value {
-            Live::Tuple(items) => {
-                out.push('(');
-                for (at, item) in items.iter().enumerate() {
-                    if at > 0 {
-                        out.push_str(", ");
-                    }
-                    self.write_repr_or_text(item, out, false)?;
-                }
-                out.push_str(if items.len() == 1 { ",)" } else { ")" });
-            }
             Live::List(items) => {
                 out.push('[');
                 for (at, item) in items.borrow().iter().enumerate() {

@@ -149,6 +149,23 @@ fn percent_field(value: &Value, kind: char, mut spec: Spec) -> Outcome<String> {
     }
 }
 
+/// Formats one number by a pattern such as `web%02d`.
+pub(in crate::vars) fn one_number(pattern: &str, number: i64) -> Outcome<String> {
+    let Some(at) = pattern.find('%') else { return Ok(pattern.to_owned()) };
+    let rest = &pattern[at + 1..];
+    let Some(end) = rest.find(|c: char| c.is_ascii_alphabetic()) else { return fail(format!("`{pattern}` is no format of a number")) };
+    let flags = &rest[..end];
+    let kind = rest[end..].chars().next().unwrap_or('d');
+    let spec = Spec {
+        zero: flags.starts_with('0'),
+        align: flags.starts_with('-').then_some('<'),
+        width: flags.trim_start_matches(['0', '-']).parse().unwrap_or(0),
+        ..Spec::default()
+    };
+    let field = percent_field(&Value::Int(number), kind, spec)?;
+    Ok(format!("{}{field}{}", &pattern[..at], &rest[end + 1..]))
+}
+
 /// Evaluates `pattern.format(...)`.
 pub(in crate::vars) fn braces(run: &Evaluator<'_>, pattern: &str, positional: &[Live], named: &[(Arc<str>, Live)]) -> Outcome<String> {
     let mut automatic = 0;

@@ -2,14 +2,13 @@
 //! tuples, functions, what is undefined.
 
 use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 
 use crate::source::{Diagnostic, Span};
-use crate::value::{Key, Unknown, Value, write_python_repr};
+use crate::value::{Key, Unknown, Value};
 use crate::vars::Variables;
 
 use super::ast::{For, Macro};
@@ -60,7 +59,7 @@ pub(in crate::vars) enum Live {
     /// `hostvars`
     HostVars,
     /// `hostvars['name']`
-    Host(Arc<dyn Variables>, Rc<str>),
+    Host(Arc<dyn Variables>),
 }
 
 /// What is not there, and how to say so.
@@ -133,14 +132,6 @@ impl Live {
         Self::Undefined(Rc::new(Undefined { diagnostic, silent: false }))
     }
 
-    /// Returns the text of a text.
-    pub(in crate::vars) fn as_str(&self) -> Option<&str> {
-        match self {
-            Self::Value(Value::Str(text)) => Some(text),
-            _ => None,
-        }
-    }
-
     /// Returns the list or dictionary as one that can be changed; its parts stay as they are.
     pub(in crate::vars) fn thaw(self) -> Self {
         match self {
@@ -157,9 +148,9 @@ impl Live {
         match self {
             Self::Value(value) => value.type_name(),
             Self::List(_) => "list",
-            Self::Dict(_) | Self::Vars | Self::HostVars | Self::Host(..) => "dict",
+            Self::Dict(_) | Self::Vars | Self::HostVars | Self::Host(_) => "dict",
             Self::Tuple(_) => "tuple",
-            Self::Undefined(_) => "AnsibleUndefined",
+            Self::Undefined(_) => "UndefinedMarker",
             Self::Function(function) => match &**function {
                 Function::Namespace(_) => "Namespace",
                 Function::Macro(_) => "Macro",
@@ -168,22 +159,6 @@ impl Live {
             },
         }
     }
-}
-
-/// Writes a tuple as Python does, its parts already final.
-pub(in crate::vars) fn tuple_text(items: &[Value]) -> String {
-    let mut out = String::from("(");
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push_str(", ");
-        }
-        let _ = write_python_repr(&mut out, item);
-    }
-    if items.len() == 1 {
-        out.push(',');
-    }
-    let _ = out.write_char(')');
-    out
 }
 
 /// Where a template's text stands.

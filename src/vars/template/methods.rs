@@ -21,7 +21,7 @@ pub(super) fn names(value: &Live) -> &'static [&'static str] {
         Live::Value(Value::Str(_)) => text_methods::NAMES,
         Live::Value(Value::List(_)) | Live::List(_) => OF_LIST,
         Live::Tuple(_) => OF_TUPLE,
-        Live::Value(Value::Map(_)) | Live::Dict(_) | Live::Vars | Live::HostVars | Live::Host(..) => OF_DICT,
+        Live::Value(Value::Map(_)) | Live::Dict(_) | Live::Vars | Live::HostVars | Live::Host(_) => OF_DICT,
         Live::Value(Value::Int(_) | Value::Float(_)) => OF_NUMBER,
         _ => &[],
     }
@@ -47,7 +47,7 @@ pub(super) fn key_names(run: &Evaluator<'_>, value: &Live) -> Vec<String> {
         Live::Dict(entries) => entries.borrow().keys().map(ToString::to_string).collect(),
         Live::HostVars => run.vars.host_names(),
         Live::Vars => run.vars.names(),
-        Live::Host(vars, _) => vars.names(),
+        Live::Host(vars) => vars.names(),
         other => names(other).iter().map(|name| (*name).to_owned()).collect(),
     }
 }
@@ -70,7 +70,7 @@ pub(super) fn call(run: &Evaluator<'_>, receiver: &Live, name: &str, arguments: 
             let items = Rc::new(std::cell::RefCell::new(items.to_vec()));
             list(run, &items, name, &arguments)
         }
-        Live::Vars | Live::HostVars | Live::Host(..) => scope(run, receiver, name, &arguments),
+        Live::Vars | Live::HostVars | Live::Host(_) => scope(run, receiver, name, &arguments),
         Live::Function(function) => run.call_function_method(function, name, &arguments),
         Live::Value(Value::Int(number)) if name == "bit_length" => Ok(Value::from(64 - number.unsigned_abs().leading_zeros()).into()),
         Live::Value(Value::Float(number)) if name == "is_integer" => Ok(Value::Bool(number.fract() == 0.0).into()),

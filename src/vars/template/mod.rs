@@ -14,7 +14,7 @@ pub(in crate::vars) mod place;
 mod prepare;
 mod resolve;
 mod statements;
-mod text_methods;
+pub(in crate::vars) mod text_methods;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -38,25 +38,35 @@ pub(in crate::vars) struct Evaluator<'e> {
     memo: RefCell<HashMap<Arc<str>, Live>>,
     /// Variables being rendered, to name a cycle.
     resolving: RefCell<Vec<Arc<str>>>,
-    depth: Cell<usize>,
 }
 
 /// How deep variables, macros and includes may nest.
 const DEEPEST: usize = 60;
 
+thread_local! {
+    /// How deep this thread is: lookups and `hostvars` start evaluators within evaluators.
+    static DEPTH: Cell<usize> = const { Cell::new(0) };
+}
+
 impl<'e> Evaluator<'e> {
     pub(in crate::vars) fn new(engine: &'e Engine, vars: &'e dyn Variables) -> Self {
-        Self { engine, vars, memo: RefCell::default(), resolving: RefCell::default(), depth: Cell::new(0) }
+        Self { engine, vars, memo: RefCell::default(), resolving: RefCell::default() }
+    }
+
+    /// As [`Self::deeper`], for what calls back into the engine.
+    pub(in crate::vars) fn deep<T>(&self, what: &str, inside: impl FnOnce() -> live::Outcome<T>) -> live::Outcome<T> {
+        self.deeper(what, inside)
     }
 
     /// Runs `inside` one level deeper, or says that it is too deep.
     fn deeper<T>(&self, what: &str, inside: impl FnOnce() -> live::Outcome<T>) -> live::Outcome<T> {
-        if self.depth.get() >= DEEPEST {
+        let depth = DEPTH.get();
+        if depth >= DEEPEST {
             return live::fail(format!("{what} nests more than {DEEPEST} deep"));
         }
-        self.depth.set(self.depth.get() + 1);
+        DEPTH.set(depth + 1);
         let result = inside();
-        self.depth.set(self.depth.get() - 1);
+        DEPTH.set(depth);
         result
     }
 }
@@ -81,20 +91,11 @@ pub(in crate::vars) struct Frame {
     pub blocks: Rc<RefCell<HashMap<Arc<str>, Vec<Arc<Block>>>>>,
     /// Whether variables are in reach: not in a template imported without context.
     pub context: bool,
-    pub loops: usize,
 }
 
 impl Frame {
     pub(in crate::vars) fn new(origin: Origin) -> Self {
-        Self {
-            origin: Rc::new(origin),
-            module: Rc::default(),
-            locals: Vec::new(),
-            scopes: 0,
-            blocks: Rc::default(),
-            context: true,
-            loops: 0,
-        }
+        Self { origin: Rc::new(origin), module: Rc::default(), locals: Vec::new(), scopes: 0, blocks: Rc::default(), context: true }
     }
 
     fn get(&self, name: &str) -> Option<Live> {

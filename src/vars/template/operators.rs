@@ -235,7 +235,7 @@ pub(in crate::vars) fn order(left: &Value, right: &Value) -> Option<Option<Order
 pub(in crate::vars) fn contains(run: &Evaluator<'_>, container: &Live, item: &Live) -> Outcome<bool> {
     let item = run.known(item)?;
     match container {
-        Live::Vars | Live::HostVars | Live::Host(..) => return Ok(run.item(container, &Live::Value(item))?.is_some()),
+        Live::Vars | Live::HostVars | Live::Host(_) => return Ok(run.item(container, &Live::Value(item))?.is_some()),
         Live::Function(function) => {
             if let Function::Namespace(names) = &**function {
                 return Ok(item.as_str().is_some_and(|name| names.borrow().contains_key(name)));

@@ -106,7 +106,11 @@ fn syntax_error(error: &minijinja::Error, prepared: &Prepared) -> Wrong {
     let at = prepared.original(range.start, range.end);
     let detail = error.detail().unwrap_or("it cannot be read").to_owned();
     let mut diagnostic = Diagnostic::error(format!("the template has a syntax error: {}", detail.trim_start_matches("syntax error: ")));
-    if let Some(name) = detail.strip_prefix("unknown statement ") {
+    if let Some(name) =
+        detail.strip_prefix("unknown statement ").filter(|name| name.starts_with("end") || *name == "else" || *name == "elif")
+    {
+        diagnostic = Diagnostic::error(format!("there is a `{name}` here, and nothing open that it could belong to"));
+    } else if let Some(name) = detail.strip_prefix("unknown statement ") {
         diagnostic = Diagnostic::error(format!("there is no template tag `{name}`")).did_you_mean(name, TAGS.iter().copied());
     } else if detail.contains("end of input") {
         diagnostic = diagnostic.hint("a `{{`, `{%`, bracket or quote is not closed, or an `{% endif %}` or `{% endfor %}` is missing");

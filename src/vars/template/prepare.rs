@@ -197,9 +197,8 @@ fn string(out: &mut Prepared, literal: &str, syntax: &Syntax) {
         }
         let next = chars.peek().copied();
         if syntax.literal_backslashes {
-            if !matches!(next, Some('\'' | '"')) {
-                out.insert("\\");
-            }
+            // Of an escaped quote the backslash stays too, as in Ansible.
+            out.insert(if matches!(next, Some('\'' | '"')) { "\\\\" } else { "\\" });
             out.text.push('\\');
             if let Some(next @ ('\'' | '"')) = next {
                 out.text.push(next);

@@ -116,13 +116,13 @@ impl Evaluator<'_> {
                 let mut map = Map::new();
                 for host in self.vars.host_names() {
                     if let Some(vars) = self.vars.host(&host) {
-                        let value = self.freeze(&Live::Host(vars, host.as_str().into()))?;
+                        let value = self.freeze(&Live::Host(vars))?;
                         map.insert(Key::from(host), value);
                     }
                 }
                 Ok(map.into())
             }
-            Live::Host(vars, _) => Evaluator::new(self.engine, &**vars).freeze(&Live::Vars),
+            Live::Host(vars) => Evaluator::new(self.engine, &**vars).freeze(&Live::Vars),
             Live::Function(function) => match &**function {
                 Function::Namespace(names) => names
                     .borrow()

@@ -283,7 +283,7 @@ impl Evaluator<'_> {
             Live::Undefined(undefined) if undefined.silent => Vec::new(),
             Live::Undefined(undefined) => return Err(undefined.diagnostic.clone().into()),
             Live::Vars => self.vars.names().into_iter().map(Live::str).collect(),
-            Live::Host(vars, _) => vars.names().into_iter().map(Live::str).collect(),
+            Live::Host(vars) => vars.names().into_iter().map(Live::str).collect(),
             Live::HostVars => self.vars.host_names().into_iter().map(Live::str).collect(),
             Live::Function(function) => match &**function {
                 Function::Loop(state) => state.items.to_vec(),

@@ -81,7 +81,7 @@ pub(super) const TESTS: &[Test] = &[
 fn whole(run: &Evaluator<'_>, subject: &Live, test: fn(&Value) -> bool) -> Outcome<bool> {
     match subject {
         Live::List(_) | Live::Tuple(_) => Ok(test(&Value::list([]))),
-        Live::Dict(_) | Live::Vars | Live::HostVars | Live::Host(..) => Ok(test(&crate::value::Map::new().into())),
+        Live::Dict(_) | Live::Vars | Live::HostVars | Live::Host(_) => Ok(test(&crate::value::Map::new().into())),
         Live::Undefined(undefined) => Err(undefined.diagnostic.clone().into()),
         Live::Function(function) => Ok(matches!(&**function, Function::Loop(_)) && test(&Value::list([]))),
         Live::Value(Value::Unknown(unknown)) => Err(Halt::Unknown(unknown.clone())),

@@ -1,0 +1,168 @@
+//! Lookups that only rearrange what they are given: what the `with_*` loops are made of.
+
+use crate::value::{Key, Map, Value};
+use crate::vars::filters::items_of;
+use crate::vars::filters::lists::{nested, subelements};
+use crate::vars::template::live::{Outcome, fail};
+
+use super::{Lookup, Request, lookup};
+
+pub(super) const LOOKUPS: &[Lookup] = &[
+    lookup("items", |request| Ok(one_level(&request.terms))),
+    lookup("list", |request| Ok(request.terms.clone())),
+    lookup("flattened", |request| {
+        let mut out = Vec::new();
+        all_levels(&request.terms, &mut out);
+        Ok(out)
+    }),
+    lookup("dict", dict),
+    lookup("indexed_items", |request| {
+        Ok(one_level(&request.terms).into_iter().enumerate().map(|(at, item)| Value::list([Value::from(at), item])).collect())
+    }),
+    lookup("nested", |request| nested(&lists(request)?)),
+    lookup("cartesian", |request| nested(&lists(request)?)),
+    lookup("together", together),
+    lookup("subelements", |request| {
+        let flags = request.terms.get(2).and_then(|flags| flags.get("skip_missing").cloned());
+        let skip = flags.as_ref().and_then(crate::value::arguments::to_bool).unwrap_or(false);
+        match request.terms.as_slice() {
+            [of, path, ..] => subelements(of, path, skip),
+            _ => fail("`subelements` takes a list and the name of a key"),
+        }
+    }),
+    lookup("sequence", sequence),
+    lookup("random_choice", |request| {
+        let items = one_level(&request.terms);
+        let at = if items.is_empty() { 0 } else { rand::random_range(0..items.len()) };
+        Ok(items.get(at).cloned().into_iter().collect())
+    }),
+];
+
+/// Flattens one level, as `with_items` does.
+pub(in crate::vars) fn one_level(terms: &[Value]) -> Vec<Value> {
+    terms
+        .iter()
+        .flat_map(|term| match term {
+            Value::List(items) => items.to_vec(),
+            other => vec![other.clone()],
+        })
+        .collect()
+}
+
+fn all_levels(terms: &[Value], out: &mut Vec<Value>) {
+    for term in terms {
+        match term {
+            Value::List(items) => all_levels(items, out),
+            other => out.push(other.clone()),
+        }
+    }
+}
+
+fn dict(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    let mut out = Vec::new();
+    for term in one_level(&request.terms) {
+        match term {
+            Value::Map(map) => out.extend(pairs(&map)),
+            other => return fail(format!("`dict` takes a dictionary, not {}", other.type_name())),
+        }
+    }
+    Ok(out)
+}
+
+fn pairs(map: &Map) -> Vec<Value> {
+    map.iter().map(|(key, value): (&Key, &Value)| Value::map([("key", key.to_value()), ("value", value.clone())])).collect()
+}
+
+fn lists(request: &Request<'_, '_>) -> Outcome<Vec<Vec<Value>>> {
+    let terms = request.terms.iter().map(|term| match term {
+        Value::List(items) => Ok(items.to_vec()),
+        other => items_of(other).filter(|_| !matches!(other, Value::Str(_))).map_or_else(|| Ok(vec![other.clone()]), Ok),
+    });
+    terms.collect()
+}
+
+fn together(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    let lists = lists(request)?;
+    let count = lists.iter().map(Vec::len).max().unwrap_or(0);
+    Ok((0..count).map(|at| Value::list(lists.iter().map(|list| list.get(at).cloned().unwrap_or(Value::Null)))).collect())
+}
+
+/// The numbers of one `sequence`, as text.
+fn sequence(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    let mut settings = request.rest();
+    let mut out = Vec::new();
+    if request.terms.is_empty() {
+        return numbers(&settings);
+    }
+    for term in request.terms.clone() {
+        match term {
+            Value::Map(map) => settings.extend(map.iter().map(|(key, value)| (key.clone(), value.clone()))),
+            other => settings.extend(parsed(&other.to_string())?),
+        }
+        out.extend(numbers(&settings)?);
+        settings.clear();
+    }
+    Ok(out)
+}
+
+/// Reads `start=1 end=5 stride=2 format=web%02d`, or `1-5/2:web%02d`.
+fn parsed(text: &str) -> Outcome<Map> {
+    let mut map = Map::new();
+    if text.contains('=') {
+        for word in text.split_whitespace() {
+            match word.split_once('=') {
+                Some((key, value)) => map.insert(key.into(), Value::str(value)),
+                None => return fail(format!("`sequence` cannot read `{word}`")),
+            };
+        }
+        return Ok(map);
+    }
+    let (range, format) = text.split_once(':').map_or((text, None), |(range, format)| (range, Some(format)));
+    let (range, stride) = range.split_once('/').map_or((range, None), |(range, stride)| (range, Some(stride)));
+    let (start, end) = range.split_once('-').unwrap_or(("1", range));
+    map.insert("start".into(), Value::str(start));
+    map.insert("end".into(), Value::str(end));
+    map.extend(stride.map(|stride| ("stride".into(), Value::str(stride))));
+    map.extend(format.map(|format| ("format".into(), Value::str(format))));
+    Ok(map)
+}
+
+fn numbers(settings: &Map) -> Outcome<Vec<Value>> {
+    let number = |name: &str| -> Outcome<Option<i64>> {
+        let Some(value) = settings.get(name).filter(|value| !value.is_null()) else { return Ok(None) };
+        let text = value.to_string();
+        let text = text.trim();
+        let parsed = match text.strip_prefix("0x") {
+            Some(digits) => i64::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        parsed.map_or_else(|_| fail(format!("`sequence` takes whole numbers; `{name}` is `{text}`")), |number| Ok(Some(number)))
+    };
+    for name in settings.keys() {
+        if !matches!(name.as_str(), Some("start" | "end" | "count" | "stride" | "format")) {
+            return fail(format!("`sequence` takes start, end, count, stride and format, not `{name}`"));
+        }
+    }
+    let start = number("start")?.unwrap_or(1);
+    let stride = number("stride")?.unwrap_or(1);
+    let end = match (number("end")?, number("count")?) {
+        (Some(end), None) => end,
+        (None, Some(0)) => return Ok(Vec::new()),
+        (None, Some(count)) => start + (count - 1) * stride,
+        _ => return fail("`sequence` takes either `end` or `count`"),
+    };
+    if stride == 0 || (stride > 0 && end < start) || (stride < 0 && end > start) {
+        return if stride == 0 { Ok(Vec::new()) } else { fail("`sequence` never reaches its end: give `stride` the other sign") };
+    }
+    if (end - start) / stride > 1_000_000 {
+        return fail("`sequence` would have more than a million items");
+    }
+    let format = settings.get("format").map_or_else(|| "%d".to_owned(), ToString::to_string);
+    let mut out = Vec::new();
+    let mut at = start;
+    while (stride > 0 && at <= end) || (stride < 0 && at >= end) {
+        out.push(Value::from(crate::vars::template::format::one_number(&format, at)?));
+        at += stride;
+    }
+    Ok(out)
+}
