@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use crate::source::{Diagnostic, Sources, Span};
 use crate::value::{Map, Value, json};
 
-use super::{Engine, Variables, World};
+use super::{Engine, Truth, Variables, World, without_omitted};
 
 /// A world in memory.
 #[derive(Default)]
@@ -87,4 +87,238 @@ fn one_expression_keeps_its_type_and_text_around_it_makes_a_text() {
     assert_eq!(shown("{{ n }}", r#"{"n": 5}"#), "5");
     assert_eq!(shown("x{{ n }}", r#"{"n": 5}"#), "'x5'");
     assert_eq!(shown("{{ a }}", r#"{"a": "{{ b }}", "b": [1, "{{ c }}"], "c": true}"#), "[1, True]");
+}
+
+/// The variables of the cases below.
+const CASE_VARS: &str = r#"{"d":{"a":1},"l":[1],"l3":[1,2,3],"x":5,"t1":"{{ x }}","t2":["{{ t1 }}","{{ l3 | length }}"],"t3":{"a":"{{ t2 }}","b":"v{{ x }}"},"t4":{"a":"{{ nope }}","b":"{{ x + 1 }}"},"loopy":"{{ loopy2 }}","loopy2":"{{ loopy }}"}"#;
+
+/// Templates and what ansible-core 2.19 gave for them (`ERR`: an error), as facts to hold ourselves to.
+#[test]
+fn templates_give_what_ansible_gives() {
+    let lines: Vec<&str> = include_str!("suite_cases.txt").lines().collect();
+    assert!(lines.len() > 300);
+    hold(&lines, CASE_VARS);
+}
+
+/// As above, for what is written as YAML.
+#[test]
+fn yaml_is_written_as_ansible_writes_it() {
+    let lines: Vec<&str> = include_str!("suite_yaml.txt").lines().collect();
+    hold(&lines, include_str!("suite_yaml.json"));
+}
+
+fn hold(lines: &[&str], variables: &str) {
+    for pair in lines.chunks(2) {
+        let [template, wanted] = pair else { panic!("cases come in pairs") };
+        let wanted = wanted.trim_start_matches("  => ");
+        let given = shown(template, variables);
+        let same = if wanted == "ERR" { given.starts_with("ERR") } else { given == wanted };
+        assert!(same, "{template}\nwanted {wanted}\ngiven  {given}");
+    }
+}
+
+fn check(condition: &Value, variables: Map) -> Result<Truth, Diagnostic> {
+    engine().condition(condition, Span::default(), &Vars(variables))
+}
+
+fn with_unknown() -> Map {
+    let mut map = Map::new();
+    map.insert("u".into(), Value::unknown("`make` was not run"));
+    map.insert("r".into(), Value::map([("rc", Value::unknown("`make` was not run")), ("changed", Value::Bool(true))]));
+    map.insert("yes".into(), Value::Bool(true));
+    map
+}
+
+#[test]
+fn what_is_unknown_taints_only_what_depends_on_it() {
+    let truth = |text: &str| match check(&Value::str(text), with_unknown()).expect("a condition") {
+        Truth::Yes => "yes",
+        Truth::No => "no",
+        Truth::Unknown(_) => "unknown",
+    };
+    let asked = [
+        ("u", "unknown"),
+        ("r.rc == 0", "unknown"),
+        ("r.changed", "yes"),
+        ("r is changed", "yes"),
+        ("r.changed and r.rc != 0", "unknown"),
+        ("yes or u", "yes"),
+        ("u or yes", "yes"),
+        ("not yes and u", "no"),
+        ("u and not yes", "no"),
+        ("u is defined", "yes"),
+        ("r.rc is defined", "yes"),
+        ("u | default(1) == 1", "unknown"),
+    ];
+    for (text, answer) in asked {
+        assert_eq!(truth(text), answer, "{text}");
+    }
+    let vars = Vars(with_unknown());
+    let render = |text: &str| engine().render(&Value::text(text, Span::default()), &vars).expect("renders");
+    assert!(matches!(render("a {{ u }}"), Value::Unknown(_)));
+    assert!(matches!(render("{{ u }}"), Value::Unknown(_)));
+    assert_eq!(render("{{ [u, 1] | length }}"), Value::Int(2));
+    assert_eq!(render("{{ [u, 1] | last }}"), Value::Int(1));
+    assert_eq!(render("{{ u if not yes else 3 }}"), Value::Int(3));
+    assert!(matches!(render("{{ ['a', u] | join }}"), Value::Unknown(_)));
+}
+
+#[test]
+fn a_list_of_conditions_holds_when_all_do() {
+    let list = |items: &[&str]| Value::list(items.iter().map(Value::str));
+    assert_eq!(check(&list(&["yes", "1 == 1"]), with_unknown()), Ok(Truth::Yes));
+    assert_eq!(check(&list(&["u", "1 == 2"]), with_unknown()), Ok(Truth::No));
+    assert!(matches!(check(&list(&["u", "yes"]), with_unknown()), Ok(Truth::Unknown(_))));
+}
+
+#[test]
+fn a_condition_has_to_be_a_boolean_unless_asked_otherwise() {
+    let error = check(&Value::str("'text'"), Map::new()).expect_err("is no boolean");
+    assert_eq!(error.message, "the condition gives a text, not a boolean");
+    let lenient = engine().lenient_conditions(true);
+    let vars = Vars(Map::new());
+    assert_eq!(lenient.condition(&Value::str("'text'"), Span::default(), &vars), Ok(Truth::Yes));
+    assert_eq!(lenient.condition(&Value::str("[]"), Span::default(), &vars), Ok(Truth::No));
+}
+
+#[test]
+fn a_value_that_came_from_a_host_is_never_rendered() {
+    let mut map = Map::new();
+    map.insert("out".into(), Value::str("{{ secret }}"));
+    map.insert("secret".into(), Value::str("hunter22"));
+    let vars = Vars(map);
+    for template in ["{{ out }}", "{{ [out][0] }}", "{{ out | trim }}", "{{ {'a': out}.a }}", "{% set x = out %}{{ x }}"] {
+        assert_eq!(engine().render(&Value::text(template, Span::default()), &vars), Ok(Value::str("{{ secret }}")), "{template}");
+    }
+    assert_eq!(engine().render(&Value::str("{{ secret }}"), &vars), Ok(Value::str("{{ secret }}")));
+}
+
+/// Renders the value of `key: VALUE` in a file, and returns message, hints and the text that the error marks.
+fn error_in(yaml: &str, template: &str, variables: &str) -> (String, Vec<String>, String) {
+    let sources = Sources::default();
+    let file = sources.add("site.yml", yaml);
+    let start = yaml.find("key: ").expect("a key") + 5;
+    let span = Span { file, start: u32::try_from(start).expect("small"), end: u32::try_from(yaml.len()).expect("small") };
+    let engine = Engine::new(Arc::new(Fake::default()), sources);
+    let error = engine.render(&Value::text(template, span), &vars(variables)).expect_err("an error");
+    let place = error.span.expect("a place");
+    (error.message, error.hints, yaml[place.start as usize..place.end as usize].to_owned())
+}
+
+#[test]
+fn what_is_undefined_names_itself_its_place_and_what_is_near() {
+    let (message, hints, marked) = error_in("key: \"a {{ cfg.db.prot }} b\"", "a {{ cfg.db.prot }} b", r#"{"cfg": {"db": {"port": 1}}}"#);
+    assert_eq!((message.as_str(), marked.as_str()), ("`cfg.db` has no `prot`", "cfg.db.prot"));
+    assert_eq!(hints, ["did you mean `port`?"]);
+    let (message, hints, marked) = error_in("key: |\n  one\n    two {{ prot }}\n", "one\n  two {{ prot }}\n", r#"{"port": 1}"#);
+    assert_eq!((message.as_str(), marked.as_str()), ("`prot` is undefined", "prot"));
+    assert_eq!(hints, ["did you mean `port`?"]);
+    let (message, _, marked) = error_in("key: {{ 1 | defualt }}", "{{ 1 | defualt }}", "{}");
+    assert_eq!((message.as_str(), marked.as_str()), ("there is no filter `defualt`", "defualt"));
+}
+
+#[test]
+fn a_circle_of_variables_is_named() {
+    let vars = r#"{"a": "{{ b }}", "b": "x{{ c.d }}", "c": {"d": "{{ a }}"}}"#;
+    assert_eq!(shown("{{ a }}", vars), "ERR variables go round in a circle: `a` uses `b` uses `a`");
+}
+
+#[test]
+fn template_files_keep_their_last_line_end_and_know_their_header_and_delimiters() {
+    let file = |text: &str, options: &[(&str, Value)]| {
+        let options: Map = options.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+        let vars = vars(r#"{"x": 5}"#);
+        let rendered = engine().render_file(Path::new("/t.j2"), text, &options, &vars);
+        rendered.map(|value| value.to_string()).map_err(|error| error.message)
+    };
+    let own = [("variable_start_string", Value::str("<<")), ("variable_end_string", Value::str(">>"))];
+    assert_eq!(file("a {{ x }}\n", &[]), Ok("a 5\n".to_owned()));
+    assert_eq!(file("{% if x %}\n  yes\n{% endif %}\n", &[]), Ok("  yes\n".to_owned()));
+    assert_eq!(file("  {% if x %}\nyes\n  {% endif %}\n", &[("lstrip_blocks", Value::Bool(true))]), Ok("yes\n".to_owned()));
+    assert_eq!(file("#jinja2: trim_blocks: False\n{% if x %}\nyes{% endif %}\n", &[]), Ok("\nyes\n".to_owned()));
+    assert_eq!(file("<< x >> {{ x }}", &own), Ok("5 {{ x }}".to_owned()));
+    assert_eq!(file("a\nb\n", &[("newline_sequence", Value::str("\\r\\n"))]), Ok("a\r\nb\r\n".to_owned()));
+    assert_eq!(file("{{ 'a\\tb' }}{{ none }}", &[]), Ok("a\tb".to_owned()));
+}
+
+#[test]
+fn templates_include_import_and_extend_others() {
+    let files = [
+        ("/t/base.j2", "<{% block a %}base{% endblock %}>"),
+        ("/t/part.j2", "part {{ x }}{{ y }}"),
+        ("/t/lib.j2", "{% macro hi(n) %}hi {{ n }}{% endmacro %}{% set v = 3 %}"),
+    ];
+    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    let engine = Engine::new(Arc::new(Fake { files, secrets: Mutex::default() }), Sources::default());
+    let vars = vars(r#"{"x": 5}"#);
+    let render = |text: &str| {
+        let rendered = engine.render_file(Path::new("/t/main.j2"), text, &Map::new(), &vars);
+        rendered.map(|value| value.to_string()).map_err(|error| error.message)
+    };
+    let child = "{% extends 'base.j2' %}{% block a %}new {{ super() }} {{ x }}{% endblock %}";
+    assert_eq!(render(child), Ok("<new base 5>".to_owned()));
+    assert_eq!(render("{% set y = 6 %}{% include 'part.j2' %}"), Ok("part 56".to_owned()));
+    assert_eq!(render("{% import 'lib.j2' as lib %}{{ lib.hi('you') }} {{ lib.v }}"), Ok("hi you 3".to_owned()));
+    assert_eq!(render("{% from 'lib.j2' import hi as hello %}{{ hello('me') }}"), Ok("hi me".to_owned()));
+    assert_eq!(render("{% include 'none.j2' ignore missing %}x"), Ok("x".to_owned()));
+    assert_eq!(render("{% include 'none.j2' %}"), Err("there is no template `none.j2`".to_owned()));
+    assert_eq!(render("{{ lookup('file', 'base.j2') | length }} {{ lookup('pipe', 'ls') }}"), Ok("33 ran ls".to_owned()));
+}
+
+#[test]
+fn a_template_that_includes_itself_stops() {
+    let text = "{% include 'a.j2' %}".to_owned();
+    let again = "{{ lookup('template', 'b.j2') }}".to_owned();
+    let files = vec![(PathBuf::from("/t/a.j2"), text), (PathBuf::from("/t/b.j2"), again)];
+    let engine = Engine::new(Arc::new(Fake { files, secrets: Mutex::default() }), Sources::default());
+    for name in ["a.j2", "b.j2"] {
+        let template = format!("{{{{ lookup('template', '{name}') }}}}");
+        let error = engine.render(&Value::text(&template, Span::default()), &Vars(Map::new())).expect_err("stops");
+        assert!(error.message.contains("nests more than"), "{}", error.message);
+    }
+}
+
+#[test]
+fn omitted_entries_are_left_out() {
+    let value = lazy(&Value::map([("a", Value::str("{{ nope | default(omit) }}")), ("b", Value::Int(1))]));
+    let value = engine().render(&value, &Vars(Map::new())).expect("renders");
+    assert_eq!(without_omitted(&value), Some(Value::map([("b", Value::Int(1))])));
+}
+
+#[test]
+fn vaulted_values_are_decrypted_when_used_and_told_to_the_redactor() {
+    let fake = Arc::new(Fake::default());
+    let engine = Engine::new(fake.clone(), Sources::default());
+    let mut map = Map::new();
+    let text = crate::value::Text { text: "vault:hunter22".to_owned(), span: Span::default() };
+    map.insert("pw".into(), Value::Lazy(Arc::new(crate::value::Lazy::Vault(text))));
+    assert_eq!(engine.render(&Value::text("x{{ pw }}", Span::default()), &Vars(map)), Ok(Value::str("xhunter22")));
+    assert!(fake.secrets.lock().expect("lock").contains(&"hunter22".to_owned()));
+}
+
+#[test]
+fn old_loops_are_lookups() {
+    let loops = |kind: &str, items: &str| {
+        let items = lazy(&json::from_json(&serde_json::from_str(items).expect("json")));
+        let vars = vars(r#"{"l": [1, [2]], "d": {"a": 1}}"#);
+        let found = engine().loop_items(kind, &items, Span::default(), &vars);
+        found.map(|value| value.to_string()).map_err(|error| error.message)
+    };
+    assert_eq!(loops("items", r#"["a", ["b", ["c"]]]"#), Ok("['a', 'b', ['c']]".to_owned()));
+    assert_eq!(loops("items", r#""{{ l }}""#), Ok("[1, 2]".to_owned()));
+    assert_eq!(loops("dict", r#""{{ d }}""#), Ok("[{'key': 'a', 'value': 1}]".to_owned()));
+    assert_eq!(loops("together", r#"[[1, 2], [3]]"#), Ok("[[1, 3], [2, None]]".to_owned()));
+    assert_eq!(loops("nested", r#"[["a", "b"], [1]]"#), Ok("[['a', 1], ['b', 1]]".to_owned()));
+    assert_eq!(loops("sequence", r#""start=1 end=3 format=web%02d""#), Ok("['web01', 'web02', 'web03']".to_owned()));
+    assert_eq!(loops("indexed_items", r#"["a"]"#), Ok("[[0, 'a']]".to_owned()));
+    assert_eq!(loops("loop", r#""{{ d }}""#), Err("`loop` takes a list, not a dictionary".to_owned()));
+    assert_eq!(loops("nonsense", "[]"), Err("there is no loop `with_nonsense`".to_owned()));
+}
+
+#[test]
+fn password_hashes_are_those_of_crypt() {
+    // As `openssl passwd -6` gives it.
+    let template = "{{ 'Hello world!' | password_hash('sha512', 'saltstring', rounds=5000) }}";
+    let known = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
+    assert_eq!(shown(template, "{}"), format!("'{known}'"));
 }

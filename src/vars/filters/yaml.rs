@@ -46,12 +46,6 @@ pub(super) fn write(value: &Value, style: &Style) -> String {
         Value::List(_) | Value::Map(_) => out.node(value, 0, false, false),
         scalar => {
             out.scalar(scalar, style.indent, false, false);
-            if !matches!(scalar, Value::Str(text) if !is_plain(text, false)) && out.text.trim_end() != "..." {
-                // PyYAML ends a bare scalar's document aloud.
-                if !matches!(scalar, Value::Str(_)) {
-                    out.text.push_str("\n...");
-                }
-            }
         }
     }
     if !out.text.ends_with('\n') {
@@ -104,7 +98,7 @@ impl Writer<'_> {
     fn node(&mut self, value: &Value, indent: usize, in_map: bool, in_list: bool) {
         match value {
             Value::List(_) | Value::Map(_) if self.in_brackets(value) => {
-                self.flow(value, indent + self.style.indent);
+                self.flow(value, if in_map || in_list { indent } else { indent + self.style.indent });
             }
             Value::List(items) => {
                 // A list below a key starts at the key's column.

@@ -333,13 +333,20 @@ impl Lower<'_> {
                 Kind::Dict(entries.collect::<Result<_, Wrong>>()?)
             }
         };
+        // The parser starts a chain's place at its last step.
+        let at = match &kind {
+            Kind::Attribute(of, _) | Kind::Item(of, _) | Kind::Slice(of, _) => At { start: at.start.min(of.at.start), ..at },
+            _ => at,
+        };
         Ok(Expr { at, kind: Box::new(kind) })
     }
 
     fn call(&mut self, span: minijinja::machinery::Span, node: &mj::Call<'_>) -> Result<Expr, Wrong> {
         let callee = self.boxed(&node.expr)?;
         let arguments = self.arguments(&node.args)?;
-        Ok(Expr { at: self.at(span), kind: Box::new(Kind::Call { callee, arguments }) })
+        let at = self.at(span);
+        let at = At { start: at.start.min(callee.at.start), ..at };
+        Ok(Expr { at, kind: Box::new(Kind::Call { callee, arguments }) })
     }
 
     fn binary(&mut self, node: &mj::BinOp<'_>) -> Result<Kind, Wrong> {

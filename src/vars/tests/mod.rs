@@ -4,7 +4,7 @@ use crate::source::Diagnostic;
 use crate::value::Value;
 use crate::vars::template::Evaluator;
 use crate::vars::template::call::Arguments;
-use crate::vars::template::live::{Live, Outcome, fail};
+use crate::vars::template::live::{Halt, Live, Outcome, fail};
 
 mod files;
 mod kinds;
@@ -26,6 +26,8 @@ pub(in crate::vars) enum Run {
     Live(fn(&Evaluator<'_>, &Live, Arguments) -> Outcome<bool>),
     /// On a final value that is known, with its arguments.
     Known(fn(&Given<'_, '_>) -> Outcome<bool>),
+    /// On a final value of which parts may be unknown.
+    Carries(fn(&Given<'_, '_>) -> Outcome<bool>),
 }
 
 /// One use of a test.
@@ -56,6 +58,10 @@ const fn known(name: &'static str, run: fn(&Given<'_, '_>) -> Outcome<bool>) -> 
     Test { name, run: Run::Known(run) }
 }
 
+const fn carries(name: &'static str, run: fn(&Given<'_, '_>) -> Outcome<bool>) -> Test {
+    Test { name, run: Run::Carries(run) }
+}
+
 const fn live(name: &'static str, run: fn(&Evaluator<'_>, &Live, Arguments) -> Outcome<bool>) -> Test {
     Test { name, run: Run::Live(run) }
 }
@@ -78,12 +84,19 @@ pub(in crate::vars) fn unknown(name: &str) -> Diagnostic {
 pub(in crate::vars) fn apply(run: &Evaluator<'_>, test: &'static Test, subject: &Live, arguments: Arguments) -> Outcome<bool> {
     let function = match test.run {
         Run::Live(function) => return function(run, subject, arguments),
-        Run::Known(function) => function,
+        Run::Known(function) | Run::Carries(function) => function,
     };
+    let subject = match test.run {
+        Run::Carries(_) => run.freeze(subject)?,
+        _ => run.known(subject)?,
+    };
+    if let Value::Unknown(unknown) = subject {
+        return Err(Halt::Unknown(unknown));
+    }
     let given = Given {
         name: test.name,
         run,
-        subject: run.known(subject)?,
+        subject,
         positional: arguments.positional.iter().map(|value| run.known(value)).collect::<Outcome<_>>()?,
         named: arguments.named.iter().map(|(name, value)| Ok((name.clone(), run.known(value)?))).collect::<Outcome<_>>()?,
     };

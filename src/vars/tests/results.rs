@@ -1,28 +1,28 @@
 //! Tests of what a task registered: `is failed`, `is changed`, ...
 
 use crate::value::Value;
-use crate::vars::template::live::{Outcome, fail};
-use crate::vars::template::operators::plain_truth;
+use crate::vars::template::live::{Halt, Outcome, fail};
+use crate::vars::template::operators;
 
-use super::{Given, Test, known};
+use super::{Given, Test, carries};
 
 pub(super) const TESTS: &[Test] = &[
-    known("failed", |given| field(given, "failed")),
-    known("failure", |given| field(given, "failed")),
-    known("success", succeeded),
-    known("succeeded", succeeded),
-    known("successful", succeeded),
-    known("changed", changed),
-    known("change", changed),
-    known("skipped", |given| field(given, "skipped")),
-    known("skip", |given| field(given, "skipped")),
-    known("unreachable", |given| field(given, "unreachable")),
-    known("reachable", |given| field(given, "unreachable").map(|unreachable| !unreachable)),
-    known("timedout", timed_out),
-    known("started", |given| field(given, "started")),
-    known("finished", |given| {
+    carries("failed", |given| field(given, "failed")),
+    carries("failure", |given| field(given, "failed")),
+    carries("success", succeeded),
+    carries("succeeded", succeeded),
+    carries("successful", succeeded),
+    carries("changed", changed),
+    carries("change", changed),
+    carries("skipped", |given| field(given, "skipped")),
+    carries("skip", |given| field(given, "skipped")),
+    carries("unreachable", |given| field(given, "unreachable")),
+    carries("reachable", |given| field(given, "unreachable").map(|unreachable| !unreachable)),
+    carries("timedout", timed_out),
+    carries("started", |given| field(given, "started")),
+    carries("finished", |given| {
         result(given)?;
-        Ok(given.subject.get("finished").is_none_or(plain_truth))
+        given.subject.get("finished").map_or(Ok(true), truth)
     }),
 ];
 
@@ -33,8 +33,16 @@ fn result<'g>(given: &'g Given<'_, '_>) -> Outcome<&'g crate::value::Map> {
     }
 }
 
+/// Whether a field counts as true; one that is unknown leaves the answer unknown.
+fn truth(value: &Value) -> Outcome<bool> {
+    match value {
+        Value::Unknown(unknown) => Err(Halt::Unknown(unknown.clone())),
+        known => Ok(operators::plain_truth(known)),
+    }
+}
+
 fn field(given: &Given<'_, '_>, name: &str) -> Outcome<bool> {
-    Ok(result(given)?.get(name).is_some_and(plain_truth))
+    result(given)?.get(name).map_or(Ok(false), truth)
 }
 
 fn succeeded(given: &Given<'_, '_>) -> Outcome<bool> {
@@ -44,16 +52,21 @@ fn succeeded(given: &Given<'_, '_>) -> Outcome<bool> {
 fn changed(given: &Given<'_, '_>) -> Outcome<bool> {
     let result = result(given)?;
     if let Some(changed) = result.get("changed") {
-        return Ok(plain_truth(changed));
+        return truth(changed);
     }
     let results = result.get("results").and_then(Value::as_list).unwrap_or_default();
-    Ok(results.iter().any(|result| result.get("changed").is_some_and(plain_truth)))
+    for result in results {
+        if result.get("changed").map_or(Ok(false), truth)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn timed_out(given: &Given<'_, '_>) -> Outcome<bool> {
-    Ok(match result(given)?.get("timedout") {
-        Some(Value::Map(map)) => map.get("period").is_some_and(plain_truth),
-        Some(other) => plain_truth(other),
-        None => false,
-    })
+    match result(given)?.get("timedout") {
+        Some(Value::Map(map)) => map.get("period").map_or(Ok(false), truth),
+        Some(other) => truth(other),
+        None => Ok(false),
+    }
 }
