@@ -184,3 +184,45 @@ fn two_clusters_are_connected_kept_so_and_taken_apart() {
     assert!(!stage.keystore("es-frankfurt-1").entries.contains_key("cluster.remote.berlin.credentials"));
     assert_eq!(total(&stage.play("disconnect", &[])), 0);
 }
+
+#[test]
+fn several_sites_and_aliases_come_from_the_inventory_alone() {
+    let stage = Stage::new();
+    let inventory = stage.site.project().join("inventory/demo");
+    let hosts = fs::read_to_string(inventory.join("hosts.yml")).expect("hosts");
+    // Both sites are server and client now.
+    let (head, _) = hosts.split_once("remote_cluster_servers:").expect("groups");
+    let both = "  children:\n    berlin:\n    frankfurt:\n";
+    fs::write(inventory.join("hosts.yml"), format!("{head}remote_cluster_servers:\n{both}remote_cluster_clients:\n{both}")).expect("hosts");
+    let (_, first) = &stage.site.nodes[0];
+    let frankfurt = format!(
+        "---\nelasticsearch_site: frankfurt\nelasticsearch_remote_clusters:\n  berlin:\n    {{site: berlin, mode: proxy, proxy_address: '{first}:9443', \
+         proxy_socket_connections: 2, skip_unavailable: true}}\n  berlin-logs:\n    {{site: berlin, mode: sniff, node_connections: 2, access: {{search: [{{names: [logs-*]}}]}}}}\n"
+    );
+    fs::write(inventory.join("group_vars/frankfurt/main.yml"), frankfurt).expect("variables");
+    let berlin = "---\nelasticsearch_site: berlin\nelasticsearch_remote_clusters:\n  frankfurt: {site: frankfurt, access: {replication: [{names: [orders-*]}]}}\n";
+    fs::write(inventory.join("group_vars/berlin/main.yml"), berlin).expect("variables");
+
+    let check = stage.play("remote-cluster", &["--check"]);
+    let run = stage.play("remote-cluster", &[]);
+    assert_eq!(changes(&check), changes(&run));
+    assert_eq!(total(&stage.play("remote-cluster", &[])), 0);
+    let info = stage.get("es-frankfurt-3", "/_remote/info");
+    assert_eq!((&info["berlin"]["mode"], &info["berlin"]["num_proxy_sockets_connected"]), (&json!("proxy"), &json!(2)), "{info}");
+    assert_eq!((&info["berlin"]["skip_unavailable"], &info["berlin-logs"]["skip_unavailable"]), (&json!(true), &json!(false)));
+    assert_eq!(info["berlin-logs"]["num_nodes_connected"], 2);
+    assert_eq!(stage.get("es-berlin-2", "/_remote/info")["frankfurt"]["connected"], true);
+
+    // From proxy to sniff: one request, one alias, nothing else.
+    let path = inventory.join("group_vars/frankfurt/main.yml");
+    let text = fs::read_to_string(&path).expect("variables");
+    let start = text.find("{site: berlin, mode: proxy").expect("the alias");
+    let end = start + text[start..].find('}').expect("its end") + 1;
+    fs::write(&path, format!("{}{{site: berlin, mode: sniff, skip_unavailable: true}}{}", &text[..start], &text[end..]))
+        .expect("variables");
+    let restarts = stage.restarts();
+    let switch = stage.play("remote-cluster", &[]);
+    assert_eq!(total(&switch), 1, "{}", switch.output);
+    assert_eq!(stage.get("es-frankfurt-1", "/_remote/info")["berlin"]["mode"], "sniff");
+    assert_eq!(stage.restarts(), restarts);
+}

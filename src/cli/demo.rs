@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use clap::Args;
+use tokio::io::AsyncBufReadExt as _;
 
 use crate::demo::elasticsearch::{self, Simulator, site::Description};
 use crate::demo::site::Site;
@@ -105,6 +108,7 @@ fn show(arguments: &Arguments) -> Result<Vec<String>, String> {
     let path = folder.path().canonicalize().map_err(|error| format!("cannot find the folder that was just made: {error}"))?;
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("cannot start: {error}"))?;
     heading("The site: six hosts with SSH, two Elasticsearch clusters of three nodes");
+    let stop = interrupts(&runtime);
     let site = runtime.block_on(Site::start(&path, &program))?;
     for (name, address) in &site.nodes {
         super::say(&format!("  {name:<16} ssh {address}:2222   https://{address}:9200"));
@@ -112,11 +116,11 @@ fn show(arguments: &Arguments) -> Result<Vec<String>, String> {
     let project = site.project();
 
     heading("1. A check: what would change?");
-    let check = playbook(&program, &project, &["--check"])?;
+    let check = playbook(&program, &project, &stop, &["--check"])?;
     heading("2. The run");
-    let run = playbook(&program, &project, &[])?;
+    let run = playbook(&program, &project, &stop, &[])?;
     heading("3. The run again: nothing is left to do");
-    let again = playbook(&program, &project, &[])?;
+    let again = playbook(&program, &project, &stop, &[])?;
 
     heading("The proof");
     let mut wrong = judge(&site, &check, &run, &again);
@@ -131,10 +135,28 @@ fn show(arguments: &Arguments) -> Result<Vec<String>, String> {
         super::say(&format!("  cd {}", project.display()));
         super::say(&format!("  {} playbook -i {INVENTORY} playbooks/rotate-api-key.yml", program.display()));
         super::say("Break something, and run the playbook again: it mends what is not as asked");
-        let _ = std::io::stdin().read_line(&mut String::new());
+        let mut line = String::new();
+        let mut input = tokio::io::BufReader::new(tokio::io::stdin());
+        let enter = async { input.read_line(&mut line).await };
+        // Either ends the demonstration; what the other side says does not matter.
+        runtime.block_on(async {
+            tokio::select! { _ = enter => {}, _ = tokio::signal::ctrl_c() => {} }
+        });
     }
     runtime.shutdown_background();
     Ok(wrong)
+}
+
+/// Returns what tells that the user pressed Ctrl-C: the folder is then tidied up like at any other end.
+fn interrupts(runtime: &tokio::runtime::Runtime) -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let told = stop.clone();
+    runtime.spawn(async move {
+        while tokio::signal::ctrl_c().await.is_ok() {
+            told.store(true, Ordering::Relaxed);
+        }
+    });
+    stop
 }
 
 fn heading(text: &str) {
@@ -162,7 +184,7 @@ impl Outcome {
 
 /// Runs the playbook as a user would, shows its output, and reads the counts at the end.
 #[allow(clippy::disallowed_methods, reason = "the command is shown to the user and is this very program")]
-fn playbook(program: &Path, project: &Path, flags: &[&str]) -> Result<Outcome, String> {
+fn playbook(program: &Path, project: &Path, stop: &AtomicBool, flags: &[&str]) -> Result<Outcome, String> {
     let arguments = [&["playbook", "-i", INVENTORY, PLAYBOOK], flags].concat();
     super::say(&format!("$ windlass {}\n", arguments.join(" ")));
     let mut command = Command::new(program);
@@ -188,6 +210,9 @@ fn playbook(program: &Path, project: &Path, flags: &[&str]) -> Result<Outcome, S
         }
     }
     outcome.code = child.wait().map_err(|error| format!("the run got lost: {error}"))?.code().unwrap_or(-1);
+    if stop.load(Ordering::Relaxed) {
+        return Err("interrupted".to_owned());
+    }
     Ok(outcome)
 }
 
