@@ -203,8 +203,8 @@ fn playbook(program: &Path, project: &Path, stop: &AtomicBool, flags: &[&str]) -
     if let Some(out) = child.stdout.take() {
         for line in BufReader::new(out).lines() {
             let line = line.map_err(|error| format!("cannot read what the run prints: {error}"))?;
-            if let Some((host, counts)) = recap(&line) {
-                outcome.hosts.insert(host, counts);
+            if let Some((hosts, counts)) = recap(&line) {
+                outcome.hosts.extend(hosts.into_iter().map(|host| (host, counts.clone())));
             }
             super::say(&line);
         }
@@ -216,8 +216,8 @@ fn playbook(program: &Path, project: &Path, stop: &AtomicBool, flags: &[&str]) -
     Ok(outcome)
 }
 
-/// Returns host and counts of a line of the recap. Folded hosts (`web[1:3]`) keep their folded name.
-fn recap(line: &str) -> Option<(String, BTreeMap<String, u32>)> {
+/// Returns hosts and counts of a line of the recap.
+fn recap(line: &str) -> Option<(Vec<String>, BTreeMap<String, u32>)> {
     let plain = without_colours(line);
     let start = plain.find("ok=")?;
     let counts: BTreeMap<_, _> = plain
@@ -226,8 +226,20 @@ fn recap(line: &str) -> Option<(String, BTreeMap<String, u32>)> {
         .filter_map(|word| word.split_once('='))
         .filter_map(|(name, number)| Some((name.to_owned(), number.parse().ok()?)))
         .collect();
-    let host = plain.get(..start)?.trim().trim_end_matches(':').trim().to_owned();
-    (counts.contains_key("changed") && counts.contains_key("unreachable")).then_some((host, counts))
+    let hosts = plain.get(..start)?.trim().trim_end_matches(':').split_whitespace().flat_map(unfolded).collect();
+    (counts.contains_key("changed") && counts.contains_key("unreachable")).then_some((hosts, counts))
+}
+
+/// Returns the names that `web[1:3]` stands for. The demonstration's numbers have no leading zeros.
+fn unfolded(name: &str) -> Vec<String> {
+    let parts = || {
+        let (head, rest) = name.split_once('[')?;
+        let (range, tail) = rest.split_once(']')?;
+        let (first, last) = range.split_once(':')?;
+        let numbers = first.parse::<u8>().ok()?..=last.parse().ok()?;
+        Some(numbers.map(|number| format!("{head}{number}{tail}")).collect())
+    };
+    parts().unwrap_or_else(|| vec![name.to_owned()])
 }
 
 fn without_colours(line: &str) -> String {
@@ -324,9 +336,11 @@ mod tests {
 
     #[test]
     fn the_recap_is_read_with_and_without_colours() {
-        let (host, counts) =
+        let (hosts, counts) =
             recap("\x1b[33mes-1\x1b[0m : ok=3 changed=1 unreachable=0 failed=0 skipped=0 rescued=0 ignored=0").expect("a recap");
-        assert_eq!((host.as_str(), counts["changed"]), ("es-1", 1));
+        assert_eq!((hosts, counts["changed"]), (vec!["es-1".to_owned()], 1));
+        let (hosts, _) = recap("es-1 web-[1:2]   : ok=3 changed=1 unreachable=0 failed=0").expect("a recap");
+        assert_eq!(hosts, ["es-1", "web-1", "web-2"]);
         assert_eq!(recap("TASK [x]"), None);
     }
 
