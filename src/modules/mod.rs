@@ -12,7 +12,9 @@ use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
 mod add_host;
+mod assemble;
 mod assert;
+mod blockinfile;
 mod certificate;
 mod certificate_authority;
 mod command;
@@ -26,22 +28,29 @@ mod elasticsearch_reload_secure_settings;
 mod elasticsearch_remote_cluster;
 mod elasticsearch_remote_info;
 mod fail;
+mod fetch;
 mod file;
+mod find;
 mod get_url;
 mod group_by;
 mod include_vars;
+mod lineinfile;
 mod meta;
 mod package;
 mod pause;
 mod ping;
 mod raw;
+mod replace;
 mod script;
 mod service;
 mod set_fact;
 mod setup;
 mod shell;
+mod slurp;
+mod stat;
 mod systemd;
 mod systemd_service;
+mod tempfile;
 mod template;
 mod uri;
 mod wait_for;
@@ -51,7 +60,9 @@ mod yaml_settings;
 /// Every module, in the order of the alphabet.
 pub const ALL: &[Entry] = &[
     Entry::of::<add_host::AddHost>(),
+    Entry::of::<assemble::Assemble>(),
     Entry::of::<assert::Assert>(),
+    Entry::of::<blockinfile::BlockInFile>(),
     Entry::of::<certificate::CertificateModule>(),
     Entry::of::<certificate_authority::CertificateAuthority>(),
     Entry::of::<command::Command>(),
@@ -65,21 +76,28 @@ pub const ALL: &[Entry] = &[
     Entry::of::<elasticsearch_remote_cluster::ElasticsearchRemoteCluster>(),
     Entry::of::<elasticsearch_remote_info::ElasticsearchRemoteInfo>(),
     Entry::of::<fail::Fail>(),
+    Entry::of::<fetch::Fetch>(),
     Entry::of::<file::File>(),
+    Entry::of::<find::Find>(),
     Entry::of::<get_url::GetUrl>(),
     Entry::of::<group_by::GroupBy>(),
     Entry::of::<include_vars::IncludeVars>(),
+    Entry::of::<lineinfile::LineInFile>(),
     Entry::of::<meta::Meta>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<ping::Ping>(),
     Entry::of::<raw::Raw>(),
+    Entry::of::<replace::Replace>(),
     Entry::of::<script::Script>(),
     Entry::of::<service::Service>(),
     Entry::of::<set_fact::SetFact>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
+    Entry::of::<slurp::Slurp>(),
+    Entry::of::<stat::StatModule>(),
     Entry::of::<systemd::Systemd>(),
     Entry::of::<systemd_service::SystemdService>(),
+    Entry::of::<tempfile::Tempfile>(),
     Entry::of::<template::Template>(),
     Entry::of::<uri::Uri>(),
     Entry::of::<wait_for::WaitFor>(),

@@ -14,6 +14,7 @@ use crate::source::Span;
 pub mod arguments;
 pub mod json;
 pub mod map;
+pub mod pattern;
 pub mod secret;
 
 pub use map::{Key, Map};

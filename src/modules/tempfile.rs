@@ -1,0 +1,112 @@
+//! `tempfile`: a new temporary file or folder.
+
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{Example, Module};
+use crate::change::probe::FileKind;
+use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe};
+use crate::value::Map;
+
+/// Makes a temporary file or folder of a new name, for its owner alone. Nothing removes it: that is a task of its own.
+/// In a check the name is one that would be chosen; a run chooses another.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tempfile {
+    /// A file or a folder.
+    #[serde(default)]
+    state: State,
+    /// The folder it is made in; if not given, `TMPDIR`, else `/tmp`.
+    path: Option<String>,
+    /// How its name begins.
+    #[serde(default = "prefix")]
+    prefix: String,
+    /// How its name ends.
+    #[serde(default)]
+    suffix: String,
+}
+
+/// What to make.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    #[default]
+    File,
+    Directory,
+}
+
+fn prefix() -> String {
+    "ansible.".to_owned()
+}
+
+/// Letters of a random name.
+const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789_";
+
+impl Module for Tempfile {
+    const NAME: &'static str = "tempfile";
+    const RESTS: bool = false;
+    const EXAMPLES: &'static [Example] = &[
+        Example { title: "A temporary file", task: "{suffix: .pem}", given: &[("/tmp/", "")], changes: true },
+        Example {
+            title: "A temporary folder",
+            task: "{state: directory, prefix: build., path: /tmp}",
+            given: &[("/tmp/", "")],
+            changes: true,
+        },
+    ];
+
+    fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
+        let folder = self.path.clone().or_else(|| host.environment("TMPDIR")).unwrap_or_else(|| "/tmp".to_owned());
+        match host.stat(Path::new(&folder), true)? {
+            Some(stat) if stat.kind == FileKind::Directory => {}
+            Some(_) => return Err(Failure::argument("path", format!("`{folder}` is not a directory"))),
+            None => return Err(Failure::Missing { path: folder.into(), argument: "path".to_owned() }),
+        }
+        if self.prefix.contains('/') || self.suffix.contains('/') {
+            return Err(Failure::argument("prefix", "a name has no `/` in it"));
+        }
+        let path = self.new_name(host, Path::new(&folder))?;
+        let change = match self.state {
+            State::Directory => {
+                Change::Directory { path: path.clone(), attributes: Attributes { mode: Some(0o700), ..Attributes::default() } }
+            }
+            State::File => Change::Write {
+                path: path.clone(),
+                before: Before::Absent,
+                after: Content::Bytes(Vec::new()),
+                attributes: Attributes { mode: Some(0o600), ..Attributes::default() },
+                backup: false,
+                validate: None,
+                secret: false,
+            },
+        };
+        let (state, mode) = if self.state == State::File { ("file", "0600") } else { ("directory", "0700") };
+        Ok(Plan::one("a new name is made each time", change)
+            .value("path", path.display().to_string())
+            .value("state", state)
+            .value("mode", mode)
+            .value("size", 0))
+    }
+
+    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
+        let path = plan.values.get("path").map(ToString::to_string).unwrap_or_default();
+        crate::change::destination::finished(plan.values.clone(), done, host, Path::new(&path))
+    }
+}
+
+impl Tempfile {
+    fn new_name(&self, host: &dyn Probe, folder: &Path) -> Result<PathBuf, Failure> {
+        loop {
+            let random: String = (0..8)
+                .filter_map(|_| LETTERS.get(usize::from(rand::random::<u8>()) % LETTERS.len()))
+                .map(|letter| char::from(*letter))
+                .collect();
+            let path = folder.join(format!("{}{random}{}", self.prefix, self.suffix));
+            if host.stat(&path, false)?.is_none() {
+                return Ok(path);
+            }
+        }
+    }
+}
