@@ -10,6 +10,7 @@ use crate::run::controller::{Desk, SharedEngine};
 use crate::run::frame::Frame;
 use crate::run::hands::Seat;
 use crate::run::scope::TaskVariables;
+use crate::run::search::Seen;
 use crate::run::stage::Stage;
 use crate::run::step::{Ready, Step, Stop};
 use crate::source::Diagnostic;
@@ -91,6 +92,7 @@ impl Step {
             variables: &variables,
             search: &search,
             span: self.place_of(None),
+            seen: Seen::of(&*self.run.hands),
             diagnostic: std::cell::RefCell::default(),
         };
         (entry.prepare)(&mut arguments, &desk).map_err(|failure| match (failure, desk.diagnostic.take()) {

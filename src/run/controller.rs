@@ -7,12 +7,12 @@ use std::time::UNIX_EPOCH;
 
 use sha2::{Digest, Sha256};
 
-use crate::change::Failure;
 use crate::change::probe::{FileKind, Stat};
+use crate::change::{Failure, Host, Probe};
 use crate::modules::Controller;
 use crate::run::Run;
 use crate::run::scope::TaskVariables;
-use crate::run::search::Search;
+use crate::run::search::{Search, Seen, absolute};
 use crate::source::{Diagnostic, Span};
 use crate::value::{Map, Value};
 use crate::vars::{Engine, Truth};
@@ -24,6 +24,7 @@ pub(super) struct Desk<'a> {
     pub(super) variables: &'a TaskVariables,
     pub(super) search: &'a Search,
     pub(super) span: Span,
+    pub(super) seen: Seen,
     /// The first diagnostic met: it has the place, which a `Failure` cannot carry.
     pub(super) diagnostic: std::cell::RefCell<Option<Diagnostic>>,
 }
@@ -45,17 +46,23 @@ impl Desk<'_> {
 
 impl Controller for Desk<'_> {
     fn find(&self, folder: &str, name: &str) -> Result<PathBuf, Failure> {
-        self.search.find(folder, name).map_err(|places| {
+        self.search.find(folder, name, &self.seen).map_err(|places| {
             let places: Vec<_> = places.iter().map(|path| format!("`{}`", path.display())).collect();
             Failure::failed(format!("there is no file `{name}` on the controller")).hint(format!("looked for {}", places.join(", ")))
         })
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, Failure> {
-        self.run.library.read(path).map_err(Failure::failed)
+        match self.seen.foreseen(path) {
+            Some(bytes) => bytes,
+            None => self.run.library.read(path).map_err(Failure::failed),
+        }
     }
 
     fn stat(&self, path: &Path) -> Result<Option<Stat>, Failure> {
+        if let Some(host) = self.seen.host() {
+            return host.stat(&absolute(path), true);
+        }
         match std::fs::metadata(path) {
             Ok(metadata) => Ok(Some(to_stat(&metadata))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -65,6 +72,10 @@ impl Controller for Desk<'_> {
 
     fn walk(&self, path: &Path) -> Result<Vec<String>, Failure> {
         let mut names = Vec::new();
+        if let Some(host) = self.seen.host() {
+            walk_foreseen(host, &absolute(path), "", &mut names)?;
+            return Ok(names);
+        }
         for entry in walkdir::WalkDir::new(path).min_depth(1).follow_links(true).sort_by_file_name() {
             let entry = entry.map_err(|error| Failure::failed(format!("cannot read the folder `{}`: {error}", path.display())))?;
             let Ok(relative) = entry.path().strip_prefix(path) else { continue };
@@ -122,6 +133,22 @@ impl Controller for Desk<'_> {
     fn verbosity(&self) -> u8 {
         self.run.settings.verbosity
     }
+}
+
+/// As [`Controller::walk`], on a machine of which something is foreseen.
+fn walk_foreseen(host: &Host, folder: &Path, below: &str, names: &mut Vec<String>) -> Result<(), Failure> {
+    for name in host.list(folder)?.unwrap_or_default() {
+        let path = folder.join(&name);
+        let relative = format!("{below}{name}");
+        if host.stat(&path, true)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
+            let inner = format!("{relative}/");
+            names.push(inner.clone());
+            walk_foreseen(host, &path, &inner, names)?;
+        } else {
+            names.push(relative);
+        }
+    }
+    Ok(())
 }
 
 fn to_stat(metadata: &std::fs::Metadata) -> Stat {

@@ -238,11 +238,10 @@ pub(super) fn run_with(site: FakeSite, playbook: &str, files: &[(&str, &str)], s
     set(&mut settings);
     let hands = Arc::new(FakeHands::default());
     let notebook = Arc::new(Notebook::default());
-    let unvault = Arc::new(|_: &str, _| Err(Diagnostic::error("no vault here")));
     let surroundings = Surroundings {
         site: Arc::new(site),
         hands: hands.clone(),
-        library: Arc::new(Files::new(loader, unvault)),
+        library: Arc::new(Files::new(loader)),
         asker: Arc::new(Nobody),
         listener: notebook.clone(),
         sources,

@@ -11,19 +11,15 @@ use crate::run::library::{Entries, From, Library};
 use crate::source::{Diagnostic, Span};
 use crate::value::Map;
 
-/// Decrypts a `!vault` text.
-pub type Unvault = Arc<dyn Fn(&str, Span) -> Result<Arc<str>, Diagnostic> + Send + Sync>;
-
 /// The user's files, as the loader reads them.
 pub struct Files {
     loader: Arc<Loader>,
-    unvault: Unvault,
 }
 
 impl Files {
     /// Returns the files that `loader` reads.
-    pub fn new(loader: Arc<Loader>, unvault: Unvault) -> Self {
-        Self { loader, unvault }
+    pub fn new(loader: Arc<Loader>) -> Self {
+        Self { loader }
     }
 }
 
@@ -57,6 +53,6 @@ impl Library for Files {
     }
 
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic> {
-        (self.unvault)(armoured, span)
+        self.loader.vault.decrypt_text(armoured, span)
     }
 }

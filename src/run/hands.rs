@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use crate::agent::protocol::Task;
-use crate::change::{Mode, Outcome, Output, Plan};
+use crate::change::{Host, Mode, Outcome, Output, Plan};
 use crate::connect::{Become, Target};
 use crate::modules::Entry;
 use crate::value::Map;
@@ -58,6 +58,11 @@ pub trait Hands: Send + Sync {
 
     /// Makes a large file of the controller ready to be streamed to agents that ask for it.
     fn offer(&self, sha256: &str, path: &std::path::Path);
+
+    /// Returns this machine with what a check has foreseen of it, where it has foreseen anything.
+    fn foreseen_here(&self) -> Option<Host> {
+        None
+    }
 
     /// Closes the connection; the next task opens it anew.
     fn close<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()>;

@@ -27,6 +27,7 @@ pub mod files;
 mod frame;
 mod handlers;
 pub mod hands;
+pub mod here;
 mod host;
 mod include;
 pub mod library;
@@ -222,6 +223,7 @@ impl Run {
             listener: self.listener.clone(),
             redactor: self.redactor.clone(),
             search: search.clone(),
+            hands: self.hands.clone(),
         };
         let engine = Arc::new(Engine::new(Arc::new(outside), self.sources.clone()));
         engines.insert(search.clone(), engine.clone());

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::change::{Failure, Host, Probe};
 use crate::load::playbook::RoleHead;
+use crate::run::hands::Hands;
 
 /// The folders around a task, nearest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -52,13 +54,51 @@ impl Search {
     }
 
     /// Returns the file that `name` means, or the places where it is not.
-    pub(super) fn find(&self, kind: &str, name: &str) -> Result<PathBuf, Vec<PathBuf>> {
+    pub(super) fn find(&self, kind: &str, name: &str, seen: &Seen) -> Result<PathBuf, Vec<PathBuf>> {
         let places = self.places(kind, name);
-        match places.iter().find(|path| path.exists()) {
+        match places.iter().find(|path| seen.exists(path)) {
             Some(path) => Ok(path.clone()),
             None => Err(places),
         }
     }
+}
+
+/// The controller's files, in a check with what is foreseen of them: a task may use what one before it would create.
+pub(super) struct Seen {
+    host: Option<Host>,
+}
+
+impl Seen {
+    pub(super) fn of(hands: &dyn Hands) -> Self {
+        Self { host: hands.foreseen_here() }
+    }
+
+    /// Returns the machine, where something is foreseen of it.
+    pub(super) fn host(&self) -> Option<&Host> {
+        self.host.as_ref()
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        match &self.host {
+            Some(host) => matches!(host.stat(&absolute(path), true), Ok(Some(_))),
+            None => path.exists(),
+        }
+    }
+
+    /// Returns the content that is foreseen for a file, where it differs from what there is.
+    pub(super) fn foreseen(&self, path: &Path) -> Option<Result<Vec<u8>, Failure>> {
+        let host = self.host.as_ref()?;
+        let path = absolute(path);
+        if !host.overlay().paths().iter().any(|known| path.starts_with(known)) {
+            return None;
+        }
+        Some(host.read(&path).and_then(|bytes| bytes.ok_or_else(|| Failure::failed(format!("`{}` does not exist", path.display())))))
+    }
+}
+
+/// Returns a path as the machine itself knows it.
+pub(super) fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::report::event::{Event, Listener};
+use crate::run::hands::Hands;
 use crate::run::library::Library;
-use crate::run::search::Search;
+use crate::run::search::{Search, Seen};
 use crate::source::{Diagnostic, Span};
 use crate::value::secret::Redactor;
 use crate::vars::World;
@@ -16,6 +17,7 @@ pub(super) struct Outside {
     pub(super) listener: Arc<dyn Listener>,
     pub(super) redactor: Redactor,
     pub(super) search: Search,
+    pub(super) hands: Arc<dyn Hands>,
 }
 
 impl World for Outside {
@@ -26,11 +28,14 @@ impl World for Outside {
     }
 
     fn find(&self, folder: &str, name: &str) -> Option<PathBuf> {
-        self.search.find(folder, name).ok()
+        self.search.find(folder, name, &Seen::of(&*self.hands)).ok()
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        self.library.read(path)
+        match Seen::of(&*self.hands).foreseen(path) {
+            Some(bytes) => bytes.map_err(|failure| failure.to_string()),
+            None => self.library.read(path),
+        }
     }
 
     fn secret(&self, text: &str) {
