@@ -2,77 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
-use sha2::{Digest, Sha256};
-
+use super::attributes::{Wanted, missing};
+use super::digest;
 use super::probe::{FileKind, Stat};
 use super::{Attributes, Before, Change, Content, Failure, Probe};
-
-/// Permission bits as tasks write them: `"0640"`, or the number that YAML makes of a plain `0640`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FileMode(pub u32);
-
-impl<'de> Deserialize<'de> for FileMode {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl Visitor<'_> for Reader {
-            type Value = FileMode;
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a mode such as \"0640\"")
-            }
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<FileMode, E> {
-                let bits = u32::from_str_radix(text.trim().trim_start_matches("0o"), 8).ok().filter(|bits| *bits <= 0o7777);
-                bits.map(FileMode).ok_or_else(|| E::custom(format!("`{text}` is no mode such as \"0640\"")))
-            }
-            fn visit_i64<E: serde::de::Error>(self, bits: i64) -> Result<FileMode, E> {
-                let bits = u32::try_from(bits).ok().filter(|bits| *bits <= 0o7777);
-                bits.map(FileMode).ok_or_else(|| E::custom("this number is no mode; write it in quotes, as in \"0640\""))
-            }
-        }
-        deserializer.deserialize_any(Reader).map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for FileMode {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "FileMode".into()
-    }
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"] })
-    }
-}
-
-/// Returns the SHA-256 of `bytes`, hex.
-pub fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// Turns what a task says of owner, group and mode into numbers.
-///
-/// # Errors
-/// When the host has no such user or group.
-pub fn ownership(host: &dyn Probe, owner: Option<&str>, group: Option<&str>, mode: Option<FileMode>) -> Result<Attributes, Failure> {
-    let uid = owner.map(|name| user_number(host, name)).transpose()?;
-    let gid = group.map(|name| group_number(host, name)).transpose()?;
-    Ok(Attributes { uid, gid, mode: mode.map(|mode| mode.0), ..Attributes::default() })
-}
-
-fn user_number(host: &dyn Probe, name: &str) -> Result<u32, Failure> {
-    match (host.user(name)?, name.parse()) {
-        (Some(user), _) => user.uid.ok_or_else(|| Failure::unknown(format!("the user `{name}` does not exist yet"))),
-        (None, Ok(number)) => Ok(number),
-        (None, Err(_)) => Err(Failure::argument("owner", format!("the host has no user `{name}`"))),
-    }
-}
-
-fn group_number(host: &dyn Probe, name: &str) -> Result<u32, Failure> {
-    match (host.group(name)?, name.parse()) {
-        (Some(group), _) => group.gid.ok_or_else(|| Failure::unknown(format!("the group `{name}` does not exist yet"))),
-        (None, Ok(number)) => Ok(number),
-        (None, Err(_)) => Err(Failure::argument("group", format!("the host has no group `{name}`"))),
-    }
-}
 
 /// A file as it is, links followed.
 #[derive(Clone, Debug)]
@@ -128,25 +61,28 @@ impl Target {
         Ok(Self { path, stat, content })
     }
 
+    /// Returns what a task says of owner, group and mode, in numbers.
+    ///
+    /// # Errors
+    /// When the host has no such user or group.
+    pub fn wanted(&self, host: &dyn Probe, wanted: &Wanted<'_>) -> Result<Attributes, Failure> {
+        wanted.attributes(host, self.stat.as_ref(), FileKind::File)
+    }
+
     /// Returns the changes that give the file this content (`None`: the one it has) and the attributes.
     pub fn changes(&self, content: Option<Vec<u8>>, manner: &Manner) -> Vec<Change> {
-        let wanted = &manner.wanted;
         if let Some(bytes) = content.filter(|bytes| self.content.as_ref() != Some(bytes)) {
             return vec![self.write(Content::Bytes(bytes), manner)];
         }
-        let Some(stat) = &self.stat else { return Vec::new() };
-        let found = Attributes { uid: Some(stat.uid), gid: Some(stat.gid), mode: Some(stat.mode), ..Attributes::default() };
-        let differs = |asked: Option<u32>, found: Option<u32>| asked.is_some() && asked != found;
-        if differs(wanted.uid, found.uid) || differs(wanted.gid, found.gid) || differs(wanted.mode, found.mode) {
-            return vec![Change::Attributes { path: self.path.clone(), before: found, after: wanted.clone(), follow: true }];
-        }
-        Vec::new()
+        let differing = self.stat.as_ref().and_then(|stat| missing(stat, &manner.wanted));
+        let attributes = |(before, after)| Change::Attributes { path: self.path.clone(), before, after, follow: true };
+        differing.map(attributes).into_iter().collect()
     }
 
     /// Returns the change that writes the content, whatever there is now.
     pub fn write(&self, after: Content, manner: &Manner) -> Change {
         let attributes = if self.stat.is_some() { manner.wanted.clone() } else { or(&manner.wanted, &manner.for_new) };
-        let before = self.content.as_deref().map_or(Before::Absent, |old| Before::File { sha256: sha256(old) });
+        let before = self.content.as_deref().map_or(Before::Absent, |old| Before::File { sha256: digest::sha256(old) });
         let (backup, validate, secret) = (manner.backup && self.stat.is_some(), manner.validate.clone(), manner.secret);
         Change::Write { path: self.path.clone(), before, after, attributes, backup, validate, secret }
     }

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::certificate_authority::{date, expired, expiry, seconds, told};
 use super::{Controller, Example, Module, Runs};
-use crate::change::target::{FileMode, Manner, Target, ownership};
+use crate::change::attributes::{FileMode, Wanted};
+use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Change, Failure, Plan, Probe};
 use crate::formats::certificates::{Authority, BACK_DATED, Certificate, Wish, dns_name, new_self_signed};
 use crate::formats::pkcs12::{Store, check_password};
@@ -364,15 +365,18 @@ impl CertificateModule {
         issued: Option<Issued>,
     ) -> Result<Vec<Change>, Failure> {
         let (file, key_file) = issued.map_or((None, None), |issued| (Some(issued.file), issued.key_file));
-        let owned = |mode| ownership(host, self.owner.as_deref(), self.group.as_deref(), mode);
+        let owned =
+            |target: &Target, mode| target.wanted(host, &Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode });
         let for_new = |mode| Attributes { mode: Some(mode), ..Attributes::default() };
         let mut changes = Vec::new();
         if let Some(key_target) = key_target {
-            let manner = Manner { wanted: owned(self.key_mode)?, for_new: for_new(0o600), secret: true, ..Manner::default() };
+            let manner =
+                Manner { wanted: owned(key_target, self.key_mode.as_ref())?, for_new: for_new(0o600), secret: true, ..Manner::default() };
             changes.extend(key_target.changes(key_file, &manner));
         }
         let mode = if self.is_store() { 0o600 } else { 0o644 };
-        let manner = Manner { wanted: owned(self.mode)?, for_new: for_new(mode), secret: self.is_store(), ..Manner::default() };
+        let manner =
+            Manner { wanted: owned(target, self.mode.as_ref())?, for_new: for_new(mode), secret: self.is_store(), ..Manner::default() };
         changes.extend(target.changes(file, &manner));
         Ok(changes)
     }

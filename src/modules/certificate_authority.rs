@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Controller, Example, Module};
-use crate::change::target::{FileMode, Manner, Target, ownership};
+use crate::change::attributes::{FileMode, Wanted};
+use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Failure, Plan, Probe};
 use crate::formats::certificates::{BACK_DATED, Certificate, Wish, new_authority};
 use crate::formats::private_key::{CertificateError, KeyKind, PrivateKey};
@@ -123,14 +124,15 @@ impl Module for CertificateAuthority {
                 new
             }
         };
-        let owned = |mode| ownership(host, self.owner.as_deref(), self.group.as_deref(), mode);
+        let owned =
+            |target: &Target, mode| target.wanted(host, &Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode });
         let mut changes = Vec::new();
         let pem = new_key.map(|key| key.to_pem(self.passphrase())).transpose().map_err(|error| failure(&error))?;
         let private = Attributes { mode: Some(0o600), ..Attributes::default() };
-        let manner = Manner { wanted: owned(self.key_mode)?, for_new: private, secret: true, ..Manner::default() };
+        let manner = Manner { wanted: owned(&key_file, self.key_mode.as_ref())?, for_new: private, secret: true, ..Manner::default() };
         changes.extend(key_file.changes(pem.map(|pem| pem.as_bytes().to_vec()), &manner));
         let public = Attributes { mode: Some(0o644), ..Attributes::default() };
-        let manner = Manner { wanted: owned(self.mode)?, for_new: public, ..Manner::default() };
+        let manner = Manner { wanted: owned(&certificate_file, self.mode.as_ref())?, for_new: public, ..Manner::default() };
         changes.extend(certificate_file.changes(because.is_some().then(|| certificate.to_pem().into_bytes()), &manner));
         let because = because.unwrap_or_else(|| {
             if changes.is_empty() { "the authority is there and holds".into() } else { "owner, group or mode differ".into() }

@@ -9,7 +9,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Controller, Example, Module};
-use crate::change::target::{FileMode, Manner, Target, ownership, sha256};
+use crate::change::attributes::{FileMode, Wanted};
+use crate::change::digest::sha256;
+use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Change, Content, Done, Effect, Failure, Plan, Probe, Program};
 use crate::formats::keystore::{Entry, Keystore, KeystoreError, SEED, head, is_valid_name, version_for};
 use crate::value::arguments::Anything;
@@ -100,7 +102,8 @@ impl Module for ElasticsearchKeystore {
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         self.check_names()?;
         let target = Target::find(host, Path::new(&self.path), "path")?;
-        let wanted = ownership(host, self.owner.as_deref(), self.group.as_deref(), self.mode)?;
+        let asked = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
+        let wanted = target.wanted(host, &asked)?;
         let Some(bytes) = target.content.as_deref() else {
             if !self.create {
                 return Ok(Plan::nothing("there is no keystore")

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
-use crate::change::target::{FileMode, Manner, Target, ownership};
+use crate::change::attributes::{FileMode, Wanted};
+use crate::change::target::{Manner, Target};
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::formats::yaml_edit::{YamlEditError, edit};
 use crate::value::arguments::Anything;
@@ -77,7 +78,8 @@ impl Module for YamlSettings {
             Some(other) => return Err(Failure::argument("settings", format!("`settings` is a {}, not a dictionary", other.type_name()))),
         };
         let target = Target::find(host, Path::new(&self.path), "path")?;
-        let wanted = ownership(host, self.owner.as_deref(), self.group.as_deref(), self.mode)?;
+        let asked = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
+        let wanted = target.wanted(host, &asked)?;
         if target.content.is_none() && !self.create {
             return Err(Failure::argument("path", format!("`{}` does not exist", self.path)).hint("`create: true` makes it"));
         }
