@@ -366,6 +366,8 @@ fn text_of(name: &str, value: Option<&Secret<Anything>>) -> Result<String, Failu
             Err(Failure::argument(format!("entries.{name}"), format!("the value of `{name}` is no text")))
         }
         Some(Value::Unknown(_)) => Ok("\0unknown\0".to_owned()),
+        // As YAML has it, not as Python prints it.
+        Some(Value::Bool(flag)) => Ok(flag.to_string()),
         Some(value) => Ok(value.to_string()),
         None => Ok(String::new()),
     }
