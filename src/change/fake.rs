@@ -48,7 +48,8 @@ impl Ground for Empty {
 }
 
 impl FakeHost {
-    /// Returns a host with these files: path and text. A path that ends in `/` is a directory.
+    /// Returns a host with these files: path and text. A path that ends in `/` is a directory, and `GET https://...` is what a
+    /// server answers.
     pub fn with(given: &[(&str, &str)]) -> Self {
         let mut host = Self::default()
             .directory("/etc")
@@ -63,7 +64,11 @@ impl FakeHost {
             })
             .group(GroupEntry { name: "root".into(), gid: Some(0), members: Vec::new() });
         for (path, text) in given {
-            host = if path.ends_with('/') { host.directory(path) } else { host.file(path, text) };
+            host = match path.split_once(' ') {
+                Some((method, url)) if url.starts_with("http") => host.answers(method, url, 200, text),
+                _ if path.ends_with('/') => host.directory(path),
+                _ => host.file(path, text),
+            };
         }
         host
     }

@@ -28,7 +28,26 @@ pub const READ: &str = "/_cluster/settings?flat_settings=true";
 
 impl Module for ElasticsearchClusterSettings {
     const NAME: &'static str = "elasticsearch_cluster_settings";
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[
+        Example {
+            title: "Hold shard allocation to primaries",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\npersistent:\n  cluster.routing.allocation.enable: primaries\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                ("GET https://es.example.net:9200/_cluster/settings", r#"{"persistent": {}, "transient": {}}"#),
+            ],
+            changes: true,
+        },
+        Example {
+            title: "Give it back, where it is already",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\npersistent: {cluster.routing.allocation.enable: null}\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                ("GET https://es.example.net:9200/_cluster/settings", r#"{"persistent": {}, "transient": {}}"#),
+            ],
+            changes: false,
+        },
+    ];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         keep_secret(arguments, controller, SECRET_ARGUMENTS);

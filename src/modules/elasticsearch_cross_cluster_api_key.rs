@@ -89,7 +89,29 @@ struct Key {
 
 impl Module for ElasticsearchCrossClusterApiKey {
     const NAME: &'static str = "elasticsearch_cross_cluster_api_key";
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[
+        Example {
+            title: "A key that is there already is adopted",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nname: dr-site-ccs\naccess:\n  search:\n    - names: [logs-*, metrics-*]\nexpiration: 90d\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                (
+                    "GET https://es.example.net:9200/_security/api_key",
+                    r#"{"api_keys": [{"id": "k1", "name": "dr-site-ccs", "type": "cross_cluster", "creation": 1, "invalidated": false, "access": {"search": [{"names": ["logs-*", "metrics-*"]}]}}]}"#,
+                ),
+            ],
+            changes: false,
+        },
+        Example {
+            title: "Make every key of a name invalid",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nname: old-site-ccs\nstate: absent\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                ("GET https://es.example.net:9200/_security/api_key", r#"{"api_keys": []}"#),
+            ],
+            changes: false,
+        },
+    ];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         keep_secret(arguments, controller, SECRET_ARGUMENTS);

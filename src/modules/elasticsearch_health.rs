@@ -56,7 +56,18 @@ const LONGEST: f64 = 20.0;
 
 impl Module for ElasticsearchHealth {
     const NAME: &'static str = "elasticsearch_health";
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[Example {
+        title: "Wait until the cluster is as it was before a restart",
+        task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nat_least: green\nnodes: 3\nno_relocating: true\ntimeout: 600\n",
+        given: &[
+            ("/etc/elasticsearch/certs/http_ca.crt", ""),
+            (
+                "GET https://es.example.net:9200/_cluster/health",
+                r#"{"cluster_name": "example", "status": "green", "number_of_nodes": 3, "relocating_shards": 0}"#,
+            ),
+        ],
+        changes: false,
+    }];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         keep_secret(arguments, controller, SECRET_ARGUMENTS);

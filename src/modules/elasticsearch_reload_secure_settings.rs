@@ -25,7 +25,15 @@ elasticsearch_arguments! {
 
 impl Module for ElasticsearchReloadSecureSettings {
     const NAME: &'static str = "elasticsearch_reload_secure_settings";
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[Example {
+        title: "Make the node take over what is new in its keystore",
+        task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nnodes: _local\n",
+        given: &[
+            ("/etc/elasticsearch/certs/http_ca.crt", ""),
+            ("POST https://es.example.net:9200/_nodes/_local/reload_secure_settings", r#"{"nodes": {"n1": {"name": "node1"}}}"#),
+        ],
+        changes: true,
+    }];
     const RESTS: bool = false;
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {

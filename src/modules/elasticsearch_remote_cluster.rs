@@ -68,7 +68,38 @@ const OF_PROXY: &[&str] = &["proxy_address", "proxy_socket_connections", "server
 
 impl Module for ElasticsearchRemoteCluster {
     const NAME: &'static str = "elasticsearch_remote_cluster";
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[
+        Example {
+            title: "Connect to a remote cluster by its nodes",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nalias: dr-site\nmode: sniff\nseeds: [remote-es.example.net:9443]\nskip_unavailable: false\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                ("GET https://es.example.net:9200/_cluster/settings", r#"{"persistent": {}, "transient": {}}"#),
+            ],
+            changes: true,
+        },
+        Example {
+            title: "Switch to a proxy, in one request",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nalias: dr-site\nmode: proxy\nproxy_address: proxy.example.net:9443\nserver_name: remote-es.example.net\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                (
+                    "GET https://es.example.net:9200/_cluster/settings",
+                    r#"{"persistent": {"cluster.remote.dr-site.seeds": ["remote-es.example.net:9443"]}, "transient": {}}"#,
+                ),
+            ],
+            changes: true,
+        },
+        Example {
+            title: "Forget a remote cluster",
+            task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nalias: old-site\nstate: absent\n",
+            given: &[
+                ("/etc/elasticsearch/certs/http_ca.crt", ""),
+                ("GET https://es.example.net:9200/_cluster/settings", r#"{"persistent": {}, "transient": {}}"#),
+            ],
+            changes: false,
+        },
+    ];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         keep_secret(arguments, controller, SECRET_ARGUMENTS);

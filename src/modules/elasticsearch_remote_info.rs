@@ -36,7 +36,18 @@ fn yes() -> bool {
 
 impl Module for ElasticsearchRemoteInfo {
     const NAME: &'static str = "elasticsearch_remote_info";
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[Example {
+        title: "Wait until a remote cluster is connected",
+        task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nalias: [dr-site]\ntimeout: 60\n",
+        given: &[
+            ("/etc/elasticsearch/certs/http_ca.crt", ""),
+            (
+                "GET https://es.example.net:9200/_remote/info",
+                r#"{"dr-site": {"connected": true, "mode": "sniff", "cluster_credentials": "::es_redacted::"}}"#,
+            ),
+        ],
+        changes: false,
+    }];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         keep_secret(arguments, controller, SECRET_ARGUMENTS);

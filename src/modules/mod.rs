@@ -199,7 +199,7 @@ pub struct Example {
     pub title: &'static str,
     /// The arguments, YAML.
     pub task: &'static str,
-    /// Files on the host before the task: path and text. A path that ends in `/` is a directory.
+    /// Files on the host before the task: path and text. A path that ends in `/` is a directory, `GET https://...` is what a server answers.
     pub given: &'static [(&'static str, &'static str)],
     /// Whether it changes something on that host.
     pub changes: bool,
