@@ -8,8 +8,9 @@ use serde::Deserialize;
 use super::command::yes;
 use super::uri::{Access, agent, in_folder};
 use super::{Example, Module};
+use crate::change::attributes::{FileMode, Wanted};
 use crate::change::probe::FileKind;
-use crate::change::target::{FileMode, Manner, Target, ownership};
+use crate::change::target::{Manner, Target};
 use crate::change::{Change, Content, Failure, Plan, Probe, Request, Response};
 use crate::value::Value;
 use crate::value::arguments::Anything;
@@ -90,7 +91,8 @@ impl Module for GetUrl {
     }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
-        let wanted = ownership(host, self.owner.as_deref(), self.group.as_deref(), self.mode)?;
+        let asked = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
+        let wanted = asked.attributes(host, host.stat(Path::new(&self.dest), true)?.as_ref(), FileKind::File)?;
         let manner = Manner { wanted, backup: self.backup, ..Manner::default() };
         let dest = Path::new(&self.dest);
         let to_folder = host.stat(dest, true)?.is_some_and(|stat| stat.kind == FileKind::Directory);

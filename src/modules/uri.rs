@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::command::yes;
 use super::{Controller, Example, Module};
-use crate::change::target::{FileMode, Manner, Target, ownership};
+use crate::change::attributes::{FileMode, Wanted};
+use crate::change::target::{Manner, Target};
 use crate::change::{Change, Done, Effect, Failure, Plan, Probe, Request, Response};
 use crate::value::arguments::Anything;
 use crate::value::json::{from_json, to_json};
@@ -358,7 +359,8 @@ impl Uri {
     fn save(&self, host: &dyn Probe, dest: &str, response: &Response, plan: &mut Plan) -> Result<(), Failure> {
         let path = in_folder(host, Path::new(dest), response)?;
         let target = Target::find(host, &path, "dest")?;
-        let wanted = ownership(host, self.owner.as_deref(), self.group.as_deref(), self.mode)?;
+        let asked = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
+        let wanted = target.wanted(host, &asked)?;
         plan.changes = target.changes(Some(response.body.clone()), &Manner { wanted, ..Manner::default() });
         plan.values.insert("path".into(), path.to_string_lossy().as_ref().into());
         Ok(())
@@ -456,7 +458,7 @@ fn multipart(host: &dyn Probe, parts: &Map) -> Result<(Vec<u8>, Option<String>),
         pieces.push((head, content));
     }
     let all: Vec<u8> = pieces.iter().flat_map(|(head, content)| head.bytes().chain(content.iter().copied())).collect();
-    let boundary = format!("windlass-{}", crate::change::target::sha256(&all));
+    let boundary = format!("windlass-{}", crate::change::digest::sha256(&all));
     for (head, content) in pieces {
         body.extend(format!("--{boundary}\r\n{head}\r\n\r\n").into_bytes());
         body.extend(content);
