@@ -12,6 +12,7 @@ use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
 mod add_host;
+mod apt;
 mod assemble;
 mod assert;
 mod blockinfile;
@@ -32,6 +33,7 @@ mod fetch;
 mod file;
 mod find;
 mod get_url;
+mod group;
 mod group_by;
 mod include_vars;
 mod lineinfile;
@@ -53,6 +55,7 @@ mod systemd_service;
 mod tempfile;
 mod template;
 mod uri;
+mod user;
 mod wait_for;
 mod wait_for_connection;
 mod yaml_settings;
@@ -60,6 +63,7 @@ mod yaml_settings;
 /// Every module, in the order of the alphabet.
 pub const ALL: &[Entry] = &[
     Entry::of::<add_host::AddHost>(),
+    Entry::of::<apt::Apt>(),
     Entry::of::<assemble::Assemble>(),
     Entry::of::<assert::Assert>(),
     Entry::of::<blockinfile::BlockInFile>(),
@@ -80,10 +84,12 @@ pub const ALL: &[Entry] = &[
     Entry::of::<file::File>(),
     Entry::of::<find::Find>(),
     Entry::of::<get_url::GetUrl>(),
+    Entry::of::<group::Group>(),
     Entry::of::<group_by::GroupBy>(),
     Entry::of::<include_vars::IncludeVars>(),
     Entry::of::<lineinfile::LineInFile>(),
     Entry::of::<meta::Meta>(),
+    Entry::of::<package::Package>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<ping::Ping>(),
     Entry::of::<raw::Raw>(),
@@ -100,6 +106,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<tempfile::Tempfile>(),
     Entry::of::<template::Template>(),
     Entry::of::<uri::Uri>(),
+    Entry::of::<user::User>(),
     Entry::of::<wait_for::WaitFor>(),
     Entry::of::<wait_for_connection::WaitForConnection>(),
     Entry::of::<yaml_settings::YamlSettings>(),

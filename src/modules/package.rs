@@ -1,5 +1,15 @@
 //! `package`: install or remove packages with whatever manager the host has.
 
+use std::path::Path;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::apt::{Apt, State};
+use super::{Example, Module};
+use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
+use crate::value::{Map, arguments};
+
 /// The managers that facts know: a file that tells them, their name, and the families that have them first.
 const MANAGERS: &[(&str, &str, &str)] = &[
     ("/usr/bin/apt-get", "apt", "Debian"),
@@ -22,4 +32,92 @@ const MANAGERS: &[(&str, &str, &str)] = &[
 pub(super) fn manager(exists: &dyn Fn(&str) -> bool, family: &str) -> Option<&'static str> {
     let there = |wanted: &dyn Fn(&str) -> bool| MANAGERS.iter().find(|(path, _, of)| wanted(of) && exists(path)).map(|(_, name, _)| *name);
     there(&|of| of == family).or_else(|| there(&|_| true))
+}
+
+/// Installs or removes packages with the host's own manager: apt on Debian and its relatives, dnf or yum on Red Hat's.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Package {
+    /// The packages, as the host's manager calls them.
+    #[serde(alias = "pkg")]
+    name: Vec<String>,
+    /// What they shall be.
+    #[serde(default)]
+    state: State,
+    /// The manager, instead of the one that is found.
+    #[serde(rename = "use")]
+    manager: Option<String>,
+}
+
+impl Module for Package {
+    const NAME: &'static str = "package";
+    const RESTS: bool = false;
+    // An in-memory host has no package manager; the judgement is tested with `apt`.
+    const EXAMPLES: &'static [Example] = &[];
+
+    fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
+        let mut there = Vec::new();
+        for (path, ..) in MANAGERS {
+            if host.stat(Path::new(path), true)?.is_some() {
+                there.push(*path);
+            }
+        }
+        let named = self.manager.as_deref().filter(|name| *name != "auto");
+        let name = named.or_else(|| manager(&|path| there.contains(&path), "")).unwrap_or_default();
+        match name {
+            "apt" => {
+                let state = match self.state {
+                    State::Present => "present",
+                    State::Absent => "absent",
+                    State::Latest => "latest",
+                    _ => {
+                        return Err(
+                            Failure::argument("state", "`package` knows present, absent and latest").hint("use `apt` for the others")
+                        );
+                    }
+                };
+                let map: Map = [("name".into(), self.name.clone().into()), ("state".into(), state.into())].into_iter().collect();
+                arguments::from_map::<Apt>(&map)?.plan(host)
+            }
+            "dnf" | "dnf5" | "yum" => self.with_rpm(host, name),
+            "" => Err(Failure::failed("the host has no package manager that is known")),
+            other => Err(Failure::failed(format!("packages of `{other}` are not supported")).hint("use `command` with `creates`")),
+        }
+    }
+}
+
+impl Package {
+    fn with_rpm(&self, host: &dyn Probe, manager: &str) -> Result<Plan, Failure> {
+        let mut names = Vec::new();
+        for name in self.name.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {
+            if name.starts_with('-') {
+                return Err(Failure::argument("name", format!("`{name}` is not the name of a package")));
+            }
+            let installed = host.package(name)?.is_some();
+            let acts = match self.state {
+                State::Absent => installed,
+                State::Latest => true,
+                _ => !installed,
+            };
+            names.extend(acts.then(|| name.to_owned()));
+        }
+        if names.is_empty() {
+            return Ok(Plan::nothing("the packages are as asked"));
+        }
+        let program = if manager == "yum" { "yum" } else { "dnf" };
+        let (verb, because) = match self.state {
+            State::Absent => ("remove", "the package is installed"),
+            // Whether a newer one is there is known to the manager alone; it does nothing where there is none.
+            State::Latest => ("install", "a newer version may be there"),
+            _ => ("install", "the package is not installed"),
+        };
+        let argv: Vec<String> = [program, "-y", verb].map(str::to_owned).into_iter().chain(names.iter().cloned()).collect();
+        let effect = |name: String| match self.state {
+            State::Absent => Effect::PackageGone(name),
+            _ => Effect::Package { name, version: None },
+        };
+        let summary = format!("run `{}`", argv.join(" "));
+        let effects = names.into_iter().map(effect).collect();
+        Ok(Plan::one(because, Change::Run { program: Program { argv, accept: vec![0], ..Program::default() }, effects, summary }))
+    }
 }
