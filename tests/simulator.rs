@@ -8,12 +8,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
+use windlass::change::{Mode, Outcome, host::Host, run_module};
 use windlass::demo::elasticsearch::site::{Cluster, Description, Node, User};
 use windlass::demo::elasticsearch::{Simulator, systemctl};
 use windlass::formats::certificates::{Authority, Wish, new_authority};
 use windlass::formats::keystore::{Entry, Keystore};
 use windlass::formats::pkcs12::Store;
 use windlass::formats::private_key::{KeyKind, PrivateKey};
+use windlass::modules;
+use windlass::value::{Map, Value};
 
 /// The remote cluster `east` has two nodes, the local one `west` has one.
 const NODES: &[(&str, &str, u8)] = &[("e1", "east", 1), ("e2", "east", 2), ("w1", "west", 3)];
@@ -452,6 +455,94 @@ async fn nodes_may_run_in_processes_of_their_own() {
     for process in &mut processes {
         process.kill().and_then(|()| process.wait()).expect("ends");
     }
+}
+
+/// Runs a module on this machine against the simulator: a check, the run, and the run again, which has to change nothing.
+struct Modules {
+    url: String,
+}
+
+impl Modules {
+    fn once(&self, name: &str, arguments: &Json, mode: Mode) -> Outcome {
+        let entry = modules::find(name).expect("a module");
+        let mut all = json!({"url": self.url, "username": "elastic", "password": "secret"});
+        for (key, value) in arguments.as_object().expect("arguments") {
+            all[key] = value.clone();
+        }
+        let all = windlass::value::json::from_json(&all);
+        let map = all.as_map().expect("a map");
+        (entry.check)(map).expect("arguments that fit");
+        let mut host = Host::new();
+        run_module(|host| (entry.plan)(map, host), |plan, done, host| (entry.result)(map, plan, done, host), &mut host, mode, true)
+    }
+
+    fn settles(&self, name: &str, arguments: Json) -> Map {
+        let check = self.once(name, &arguments, Mode::Check);
+        assert_eq!((check.changed, &check.failure), (true, &None), "check of {name} {arguments}");
+        let run = self.once(name, &arguments, Mode::Apply);
+        assert_eq!((run.changed, &run.failure), (true, &None), "{name} {arguments}");
+        let again = self.once(name, &arguments, Mode::Apply);
+        assert_eq!((again.changed, &again.failure), (false, &None), "second run of {name} {arguments}: {:?}", again.summary);
+        run.values
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_modules_agree_with_the_simulator() {
+    let world = World::start("trial").await;
+    let ours = authority("ours");
+    for node in ["e1", "e2"] {
+        assert_eq!(world.serve_remotely(node, &ours).await, 0, "{}", world.log(node));
+    }
+    let (east, west) = (format!("http://{}:19200", world.address("e1")), format!("http://{}:19200", world.address("w1")));
+    let name = "elasticsearch_cross_cluster_api_key";
+    let first = tokio::task::spawn_blocking(move || {
+        let modules = Modules { url: east };
+        let access = json!({"search": [{"names": ["logs-*"]}]});
+        let key = modules.settles(name, json!({"name": "west", "access": access, "expiration": "90d"}));
+        modules.settles(
+            name,
+            json!({"name": "west", "access": {"search": [{"names": ["logs-*", "metrics-*"]}], "replication": [{"names": ["a"]}]}}),
+        );
+        // Lost at the other side: a new key; then only that one stays.
+        let lost = modules.once(name, &json!({"name": "west", "access": access, "rotate": "when_lost", "local_id": ""}), Mode::Apply);
+        assert_eq!((lost.changed, &lost.failure), (true, &None));
+        assert_ne!(lost.values.get("id"), key.get("id"));
+        let id = lost.values.get("id").and_then(Value::as_str).expect("id").to_owned();
+        modules.settles(name, json!({"name": "west", "state": "absent", "keep_ids": [id]}));
+        let kept = modules.once(name, &json!({"name": "west", "access": access, "rotate": "when_lost", "local_id": id}), Mode::Apply);
+        assert_eq!((kept.changed, kept.values.get("id").and_then(Value::as_str)), (false, Some(id.as_str())), "{kept:?}");
+        lost.values.get("encoded").and_then(Value::as_str).expect("encoded").to_owned()
+    });
+    let encoded = first.await.expect("runs");
+    world.set_secret("w1", "cluster.remote.east.credentials", &encoded);
+    fs::write(world.conf("w1").join("ca.crt"), ours.certificate.to_pem()).expect("ca");
+    world.append("w1", "xpack.security.remote_cluster_client.ssl.certificate_authorities: [ca.crt]\n");
+    assert_eq!(world.restart("w1").await, 0, "{}", world.log("w1"));
+    let seed = format!("{}:19443", world.address("e1"));
+    let second = tokio::task::spawn_blocking(move || {
+        let modules = Modules { url: west };
+        modules.settles("elasticsearch_cluster_settings", json!({"persistent": {"cluster.routing.allocation.enable": "primaries"}}));
+        modules.settles("elasticsearch_cluster_settings", json!({"persistent": {"cluster.routing.allocation.enable": null}}));
+        let unknown = modules.once("elasticsearch_cluster_settings", &json!({"persistent": {"no.such": 1}}), Mode::Apply);
+        assert!(unknown.failure.is_some_and(|failure| failure.to_string().contains("not recognized")));
+        let name = "elasticsearch_remote_cluster";
+        modules.settles(name, json!({"alias": "east", "mode": "sniff", "seeds": [seed], "skip_unavailable": false}));
+        modules.settles(
+            name,
+            json!({"alias": "east", "mode": "proxy", "proxy_address": seed, "proxy_socket_connections": 2, "skip_unavailable": false}),
+        );
+        modules.settles(name, json!({"alias": "east", "mode": "sniff", "seeds": [seed], "skip_unavailable": true}));
+        let info = modules.once("elasticsearch_remote_info", &json!({"alias": "east", "timeout": 10}), Mode::Apply);
+        assert_eq!((info.changed, &info.failure), (false, &None));
+        assert_eq!(info.values.get("connected"), Some(&Value::Bool(true)));
+        let reload = modules.once("elasticsearch_reload_secure_settings", &json!({"nodes": "_local"}), Mode::Apply);
+        assert_eq!((reload.changed, &reload.failure), (true, &None));
+        let health = modules.once("elasticsearch_health", &json!({"at_least": "green", "nodes": 1, "timeout": 5}), Mode::Apply);
+        assert_eq!((health.changed, &health.failure), (false, &None));
+        modules.settles(name, json!({"alias": "east", "state": "absent"}));
+    });
+    second.await.expect("runs");
 }
 
 /// Holds answers against the published API description, where it is present.
