@@ -10,6 +10,8 @@ use crate::source::{Diagnostic, Severity, Sources, render};
 pub mod demo;
 pub mod doc;
 pub mod extra_vars;
+pub mod hosts;
+pub mod library;
 pub mod list;
 pub mod playbook;
 
@@ -58,7 +60,7 @@ pub fn main() -> ExitCode {
         }
     };
     let code = match cli.command {
-        Command::Playbook(_) => 1,
+        Command::Playbook(arguments) => playbook::run(*arguments),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),

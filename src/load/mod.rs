@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod check;
+pub mod config;
 pub mod free_form;
 pub mod inventory;
 pub mod keywords;
