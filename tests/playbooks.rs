@@ -136,17 +136,17 @@ fn a_role_brings_defaults_variables_handlers_files_and_dependencies() {
     let site = Site::new()
         .file("roles/base/tasks/main.yml", "- debug: msg=base\n")
         .file("roles/web/meta/main.yml", "dependencies: [base]\n")
-        .file("roles/web/defaults/main.yml", "port: 80\nname: default\n")
+        .file("roles/web/defaults/main.yml", "http_port: 80\nname: default\n")
         .file("roles/web/vars/main.yml", "name: vars\n")
         .file("roles/web/files/a.txt", "from the role\n")
-        .file("roles/web/templates/b.j2", "port {{ port }}\n")
+        .file("roles/web/templates/b.j2", "port {{ http_port }}\n")
         .file("roles/web/handlers/main.yml", "- name: reload\n  debug: msg=reloaded\n")
         .file(
             "roles/web/tasks/main.yml",
             "- copy: {src: a.txt, dest: \"{{ playbook_dir }}/out/a\"}\n  notify: reload\n- template: {src: b.j2, dest: \"{{ playbook_dir }}/out/b\"}\n- debug: msg=\"{{ name }} {{ role_name }}\"\n",
         )
         .file("out/.keep", "")
-        .file("site.yml", "- hosts: localhost\n  gather_facts: false\n  roles:\n    - role: web\n      port: 8080\n");
+        .file("site.yml", "- hosts: localhost\n  gather_facts: false\n  roles:\n    - role: web\n      http_port: 8080\n");
     let run = site.playbook("site.yml --output ansible").success();
     assert_eq!(messages(&run), ["base", "vars web", "reloaded"]);
     assert_eq!((site.read("out/a"), site.read("out/b")), ("from the role\n".to_owned(), "port 8080\n".to_owned()));

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::change::{Failure, Mode, Outcome, Then};
+use crate::change::{Change, Failure, Mode, Outcome, Then};
 use crate::report::event::{Status, TaskResult};
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
@@ -349,8 +349,15 @@ impl Step {
 fn unknown(outcome: &Outcome) -> Option<String> {
     match (&outcome.unknown, &outcome.failure) {
         (Some(why), _) | (None, Some(Failure::Unknown { why })) => Some(why.clone()),
-        _ => None,
+        _ => opaque(outcome),
     }
+}
+
+/// Why what a program does is not known: in a check one would be run, and nothing is said of what it does.
+fn opaque(outcome: &Outcome) -> Option<String> {
+    let foreseen = outcome.foreseen.iter().zip(&outcome.summary);
+    let mut opaque = foreseen.filter(|(change, _)| matches!(change, Change::Run { effects, .. } if effects.is_empty()));
+    opaque.next().map(|(_, summary)| format!("would {summary}"))
 }
 
 /// Returns what `register` gets.
