@@ -25,14 +25,27 @@ pub enum ToAgent {
     /// Run a task: all items of its loop in one message.
     Task(Task),
     /// Answer one question of a module that plans on the controller.
-    Ask(Question),
+    Ask {
+        /// The question.
+        question: Question,
+        /// In a check the answer shows what is foreseen.
+        mode: Mode,
+        /// Variables added to the environment.
+        environment: Vec<(String, String)>,
+        /// As in [`Task::foreseen`].
+        foreseen: Vec<Change>,
+    },
     /// Carry out a plan that was made on the controller.
     CarryOut {
         /// The plan.
         plan: Plan,
         /// Whether to make the changes.
         mode: Mode,
-        /// Changes foreseen so far by other agents of this host, in a check.
+        /// Whether differences are wanted.
+        diff: bool,
+        /// Variables added to the environment.
+        environment: Vec<(String, String)>,
+        /// As in [`Task::foreseen`].
         foreseen: Vec<Change>,
     },
     /// A piece of a large file that the agent asked for.

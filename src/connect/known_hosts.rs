@@ -1,227 +1,275 @@
-//! Which host keys are trusted: our own policy over the known_hosts files.
+//! Which keys a host may have, by our own policy over `known_hosts` files.
 //!
-//! A host is known by a line of any of the files that names it: plainly, by a pattern, or hashed. Keys are compared by what
-//! they are, never by their comments. A host that is known by another key, of whatever type, is a mismatch, not a new host.
+//! A key counts only where a line for this host has exactly it. A line with another key, even of another kind, means
+//! that somebody vouched for this host before, so a new key is not "unknown" but wrong.
 
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, Mac};
-use russh::keys::PublicKey;
 use sha1::Sha1;
 
-use super::ssh_config::wildcard;
+use super::config::matches;
 
-/// One line of a file that names the host.
-#[derive(Clone, Debug)]
-struct Line {
-    file: PathBuf,
-    number: usize,
-    marker: Option<String>,
-    key: PublicKey,
+/// The lines of `known_hosts` files.
+#[derive(Clone, Debug, Default)]
+pub struct KnownHosts {
+    lines: Vec<Line>,
+    files: Vec<PathBuf>,
 }
 
-/// What the files say of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Line {
+    place: Place,
+    marker: Marker,
+    hosts: String,
+    kind: String,
+    key: Vec<u8>,
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// The line, from 1.
+    pub line: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Marker {
+    None,
+    Authority,
+    Revoked,
+}
+
+/// What the files say of a host's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// The host has this key.
+    /// A line has this key.
     Known,
-    /// No line names the host.
+    /// No line is about this host.
     Unknown,
-    /// A line names the host with another key of the same type.
-    Changed {
-        /// `file:line`.
-        place: String,
-    },
-    /// The host is known, but not by a key of this type.
-    OtherType {
-        /// `file:line`.
-        place: String,
-        /// The type that is known.
-        known: String,
-    },
-    /// The key was revoked.
-    Revoked {
-        /// `file:line`.
-        place: String,
-    },
+    /// This line has another key of the same kind.
+    Changed(Place),
+    /// This line has a key of another kind, and no line has this one.
+    OtherKind(Place, String),
+    /// This line says that the key must not be used.
+    Revoked(Place),
+    /// Only a certificate of this authority would do.
+    Authority(Place),
 }
 
-/// The lines of all files that name one host.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    lines: Vec<Line>,
-    /// Lines that name the host but cannot be read, and lines of kinds not understood yet.
-    pub warnings: Vec<String>,
-}
-
-impl Known {
-    /// Reads what the files have on a host. A file that is not there counts as empty.
-    pub fn of(files: &[PathBuf], host: &str, port: u16) -> Self {
-        let mut known = Self::default();
-        let name = lookup_name(host, port);
+impl KnownHosts {
+    /// Reads files. One that does not exist says nothing.
+    ///
+    /// # Errors
+    /// When a file is there but cannot be read: it may hold a line that matters.
+    pub fn read(files: &[PathBuf]) -> std::io::Result<Self> {
+        let mut known = Self { files: files.to_vec(), ..Self::default() };
         for file in files {
-            let Ok(bytes) = std::fs::read(file) else { continue };
-            known.take(&String::from_utf8_lossy(&bytes), file, &name);
+            match std::fs::read(file) {
+                Ok(text) => known.add(file, &String::from_utf8_lossy(&text)),
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(std::io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
+            }
         }
-        known
+        Ok(known)
     }
 
-    fn take(&mut self, text: &str, file: &Path, name: &str) {
-        for (at, line) in text.lines().enumerate() {
-            let mut words = line.split_whitespace();
-            let Some(mut first) = words.next().filter(|word| !word.starts_with('#')) else { continue };
-            let mut marker = None;
-            if first.starts_with('@') {
-                marker = Some(first.to_owned());
-                let Some(next) = words.next() else { continue };
-                first = next;
-            }
-            if !names(first, name) {
-                continue;
-            }
-            let place = format!("{}:{}", file.display(), at + 1);
-            if marker.as_deref() == Some("@cert-authority") {
-                self.warnings.push(format!("{place}: host certificates (`@cert-authority`) are not understood yet; the line is left out"));
-                continue;
-            }
-            let (Some(kind), Some(data)) = (words.next(), words.next()) else { continue };
-            match PublicKey::from_openssh(&format!("{kind} {data}")) {
-                Ok(key) => self.lines.push(Line { file: file.to_owned(), number: at + 1, marker, key }),
-                Err(_) => self.warnings.push(format!("{place}: the key cannot be read; the line is left out")),
-            }
+    fn add(&mut self, file: &Path, text: &str) {
+        for (number, line) in text.lines().enumerate() {
+            let place = Place { file: file.to_owned(), line: number + 1 };
+            self.lines.extend(parse(line, place));
         }
     }
 
-    /// Returns the types of keys that the host is known by, to ask the server for those first.
-    pub fn algorithms(&self) -> Vec<russh::keys::Algorithm> {
-        let mut algorithms: Vec<_> = self.lines.iter().filter(|line| line.marker.is_none()).map(|line| line.key.algorithm()).collect();
-        algorithms.dedup();
-        algorithms
+    /// Returns the files that were looked at.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
-    /// Says what the files say of a key that the host showed.
-    pub fn judge(&self, key: &PublicKey) -> Verdict {
-        let place = |line: &Line| format!("{}:{}", line.file.display(), line.number);
-        let same = |line: &&Line| line.key.key_data() == key.key_data();
-        if let Some(line) = self.lines.iter().filter(same).find(|line| line.marker.as_deref() == Some("@revoked")) {
-            return Verdict::Revoked { place: place(line) };
+    /// Returns the kinds of key ("ssh-ed25519") that lines about this host have.
+    pub fn kinds(&self, name: &str) -> Vec<&str> {
+        let about = self.lines.iter().filter(|line| line.marker == Marker::None && line.is_about(name));
+        about.map(|line| line.kind.as_str()).collect()
+    }
+
+    /// Says what the files say of the key of `name` (a host name, or `[name]:port`).
+    pub fn judge(&self, name: &str, kind: &str, key: &[u8]) -> Verdict {
+        let about: Vec<_> = self.lines.iter().filter(|line| line.is_about(name)).collect();
+        let plain = || about.iter().filter(|line| line.marker == Marker::None);
+        if let Some(line) = about.iter().find(|line| line.marker == Marker::Revoked && line.key == key) {
+            return Verdict::Revoked(line.place.clone());
         }
-        let mut plain = self.lines.iter().filter(|line| line.marker.is_none());
-        if plain.clone().any(|line| same(&line)) {
+        if plain().any(|line| line.key == key) {
             return Verdict::Known;
         }
-        let of_type = plain.clone().find(|line| line.key.algorithm() == key.algorithm());
-        match (of_type, plain.next()) {
-            (Some(line), _) => Verdict::Changed { place: place(line) },
-            (None, Some(line)) => Verdict::OtherType { place: place(line), known: line.key.algorithm().to_string() },
-            (None, None) => Verdict::Unknown,
+        if let Some(line) = plain().find(|line| line.kind == kind) {
+            return Verdict::Changed(line.place.clone());
+        }
+        if let Some(line) = plain().next() {
+            return Verdict::OtherKind(line.place.clone(), line.kind.clone());
+        }
+        match about.iter().find(|line| line.marker == Marker::Authority) {
+            Some(line) => Verdict::Authority(line.place.clone()),
+            None => Verdict::Unknown,
         }
     }
 }
 
-/// Returns what a host is called in the files: its name, or `[name]:port` for another port than 22.
-pub fn lookup_name(host: &str, port: u16) -> String {
-    let host = host.to_ascii_lowercase();
+fn parse(line: &str, place: Place) -> Option<Line> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return None;
+    }
+    let mut words = line.split_whitespace().peekable();
+    let marker = match words.peek()? {
+        &"@cert-authority" => Marker::Authority,
+        &"@revoked" => Marker::Revoked,
+        _ => Marker::None,
+    };
+    if marker != Marker::None {
+        words.next();
+    }
+    let hosts = words.next()?.to_owned();
+    let kind = words.next()?.to_owned();
+    let key = BASE64.decode(words.next()?).ok()?;
+    Some(Line { place, marker, hosts, kind, key })
+}
+
+impl Line {
+    fn is_about(&self, name: &str) -> bool {
+        if let Some(hashed) = self.hosts.strip_prefix("|1|") {
+            return is_hash_of(hashed, name);
+        }
+        let mut found = false;
+        for pattern in self.hosts.split(',') {
+            match pattern.strip_prefix('!') {
+                Some(exception) if matches(exception, name) => return false,
+                Some(_) => {}
+                None => found = found || matches(pattern, name),
+            }
+        }
+        found
+    }
+}
+
+fn is_hash_of(hashed: &str, name: &str) -> bool {
+    let Some((salt, hash)) = hashed.split_once('|') else { return false };
+    let (Ok(salt), Ok(hash)) = (BASE64.decode(salt), BASE64.decode(hash)) else { return false };
+    let Ok(mut mac) = Hmac::<Sha1>::new_from_slice(&salt) else { return false };
+    mac.update(name.to_lowercase().as_bytes());
+    mac.verify_slice(&hash).is_ok()
+}
+
+/// Returns the name under which files have a host: with its port, unless that is 22.
+pub fn name_of(host: &str, port: u16) -> String {
+    let host = host.to_lowercase();
     if port == 22 { host } else { format!("[{host}]:{port}") }
 }
 
-/// Whether the first field of a line names the host.
-fn names(field: &str, name: &str) -> bool {
-    if let Some(hashed) = field.strip_prefix("|1|") {
-        return hashed_name(hashed, name).unwrap_or(false);
-    }
-    let mut named = false;
-    for pattern in field.split(',') {
-        match pattern.strip_prefix('!') {
-            Some(negated) if wildcard(&negated.to_ascii_lowercase(), name) => return false,
-            Some(_) => {}
-            None => named |= wildcard(&pattern.to_ascii_lowercase(), name),
-        }
-    }
-    named
-}
-
-fn hashed_name(hashed: &str, name: &str) -> Option<bool> {
-    let (salt, hash) = hashed.split_once('|')?;
-    let engine = &base64::engine::general_purpose::STANDARD;
-    let mut mac = <Hmac<Sha1> as Mac>::new_from_slice(&engine.decode(salt).ok()?).ok()?;
-    mac.update(name.as_bytes());
-    Some(mac.verify_slice(&engine.decode(hash).ok()?).is_ok())
-}
-
-/// Returns the line that makes a host known.
-pub fn line(host: &str, port: u16, key: &PublicKey) -> Option<String> {
-    let text = PublicKey::from(key.key_data().clone()).to_openssh().ok()?;
-    Some(format!("{} {}\n", lookup_name(host, port), text.trim()))
-}
-
-/// Adds a host to a file, making the file, private, where there is none.
+/// Adds a host's key to a file, which is made where there is none, readable by its owner alone.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn remember(file: &Path, host: &str, port: u16, key: &PublicKey) -> std::io::Result<()> {
-    use std::io::Write;
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    let Some(line) = line(host, port, key) else { return Err(std::io::Error::other("the key cannot be written as text")) };
+/// As the system says.
+#[allow(clippy::disallowed_methods, reason = "the user's own known_hosts, as `accept-new` asks")]
+pub fn learn(file: &Path, name: &str, openssh_key: &str) -> std::io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.exists()) {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let before = std::fs::read(file).unwrap_or_default();
-    let mut out = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?;
-    let gap = if before.is_empty() || before.ends_with(b"\n") { "" } else { "\n" };
-    out.write_all(format!("{gap}{line}").as_bytes())
+    // A last line without its end must not swallow ours.
+    let ends = std::fs::read(file).map_or(true, |text| text.is_empty() || text.ends_with(b"\n"));
+    let mut key = openssh_key.split_whitespace();
+    let (kind, data) = (key.next().unwrap_or_default(), key.next().unwrap_or_default());
+    let line = format!("{}{name} {kind} {data}\n", if ends { "" } else { "\n" });
+    // One write, so that connections that are made at the same time do not mix their lines.
+    std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(file)?.write_all(line.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ONE: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
-    const TWO: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA6rWI3G1sz07DnfFlrouTcysQlj2P+jpNSOEWD9OJ3X";
+    const ONE: &str = "AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ";
+    const TWO: &str = "AAAAC3NzaC1lZDI1NTE5AAAAILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
 
-    fn key(text: &str) -> PublicKey {
-        PublicKey::from_openssh(text).expect("key")
+    fn known(text: &str) -> KnownHosts {
+        let mut known = KnownHosts::default();
+        known.add(Path::new("/k"), text);
+        known
     }
 
-    fn judge(text: &str, host: &str, port: u16, shown: &str) -> Verdict {
-        let mut known = Known::default();
-        known.take(text, Path::new("k"), &lookup_name(host, port));
-        known.judge(&key(shown))
+    fn judge(text: &str, name: &str) -> Verdict {
+        known(text).judge(name, "ssh-ed25519", &BASE64.decode(ONE).expect("key"))
     }
 
-    #[test]
-    fn a_host_is_known_by_name_pattern_port_and_tabs_whatever_the_comment() {
-        assert_eq!(judge(&format!("other,h1 {ONE} somebody@x\n"), "H1", 22, ONE), Verdict::Known);
-        assert_eq!(
-            judge(&format!("*.example.net,!bad.example.net\t{}\n", ONE.replace(' ', "\t")), "a.example.net", 22, ONE),
-            Verdict::Known
-        );
-        assert_eq!(judge(&format!("*.example.net,!bad.example.net {ONE}\n"), "bad.example.net", 22, ONE), Verdict::Unknown);
-        assert_eq!(judge(&format!("[h1]:2222 {ONE}\n"), "h1", 2222, ONE), Verdict::Known);
-        assert_eq!(judge(&format!("h1 {ONE}\n"), "h1", 2222, ONE), Verdict::Unknown);
+    fn place(line: usize) -> Place {
+        Place { file: PathBuf::from("/k"), line }
     }
 
     #[test]
-    fn a_hashed_name_is_found() {
-        use base64::Engine as _;
-        let engine = &base64::engine::general_purpose::STANDARD;
-        let mut mac = <Hmac<Sha1> as Mac>::new_from_slice(b"salt-salt-salt-salt!").expect("key");
-        mac.update(b"h1");
-        let field = format!("|1|{}|{}", engine.encode(b"salt-salt-salt-salt!"), engine.encode(mac.finalize().into_bytes()));
-        assert_eq!(judge(&format!("{field} {ONE}\n"), "h1", 22, ONE), Verdict::Known);
-        assert_eq!(judge(&format!("{field} {ONE}\n"), "h2", 22, ONE), Verdict::Unknown);
+    fn a_host_is_known_by_its_key_whatever_stands_behind_it() {
+        assert_eq!(judge(&format!("web1,10.0.0.1 ssh-ed25519 {ONE} some comment"), "WEB1"), Verdict::Known);
+        assert_eq!(judge(&format!("web1\tssh-ed25519\t{ONE}"), "web1"), Verdict::Known);
+        assert_eq!(judge(&format!("# x\n\nweb1 ssh-ed25519 {TWO}\nweb1 ssh-ed25519 {ONE}"), "web1"), Verdict::Known);
     }
 
     #[test]
-    fn a_changed_key_names_the_line_that_disagrees() {
-        assert_eq!(judge(&format!("# x\nh1 {TWO}\n"), "h1", 22, ONE), Verdict::Changed { place: "k:2".into() });
+    fn another_key_is_a_mismatch_that_names_its_line() {
+        assert_eq!(judge(&format!("\nweb1 ssh-ed25519 {TWO}"), "web1"), Verdict::Changed(place(2)));
+        assert_eq!(judge("web1 ssh-rsa AAAAB3NzaC1yc2E=", "web1"), Verdict::OtherKind(place(1), "ssh-rsa".into()));
     }
 
     #[test]
-    fn another_type_is_no_new_host_and_a_revoked_key_is_refused() {
-        let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQCqGKukO1De7zhZj6+H0qtjTkVxwTCpvKe4eCZ0FPqri0cb2JZfXJ/DgYSF6vUpwmJG8wVQZKjeGcjDOL5UlsuusFncCzWBQ7RKNUSesmQRMSGkVb1/3j+skZ6UtW+5u09lHNsj6tQ51s1SPrCBkedbNf0Tp0GbMJDyR4e9T04ZZw==";
-        assert!(matches!(judge(&format!("h1 {rsa}\n"), "h1", 22, ONE), Verdict::OtherType { .. }));
-        assert_eq!(judge(&format!("h1 {ONE}\n@revoked * {ONE}\n"), "h1", 22, ONE), Verdict::Revoked { place: "k:2".into() });
+    fn a_host_nobody_vouched_for_is_unknown() {
+        assert_eq!(judge(&format!("web2 ssh-ed25519 {ONE}"), "web1"), Verdict::Unknown);
+        assert_eq!(judge(&format!("[web1]:2200 ssh-ed25519 {ONE}"), "web1"), Verdict::Unknown);
+        assert_eq!(judge("web1 ssh-ed25519 not-base64", "web1"), Verdict::Unknown);
+    }
+
+    #[test]
+    fn ports_wildcards_and_exceptions_count() {
+        assert_eq!(judge(&format!("[web1]:2200 ssh-ed25519 {ONE}"), &name_of("Web1", 2200)), Verdict::Known);
+        assert_eq!(judge(&format!("*.example.net,!bad.example.net ssh-ed25519 {ONE}"), "good.example.net"), Verdict::Known);
+        assert_eq!(judge(&format!("*.example.net,!bad.example.net ssh-ed25519 {ONE}"), "bad.example.net"), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_revoked_key_never_counts() {
+        assert_eq!(judge(&format!("web1 ssh-ed25519 {ONE}\n@revoked * ssh-ed25519 {ONE}"), "web1"), Verdict::Revoked(place(2)));
+    }
+
+    #[test]
+    fn an_authority_vouches_for_certificates_only() {
+        assert_eq!(judge(&format!("@cert-authority *.example.net ssh-ed25519 {ONE}"), "a.example.net"), Verdict::Authority(place(1)));
+    }
+
+    #[test]
+    fn hashed_names_are_found() {
+        let salt = [7_u8; 20];
+        let mut mac = Hmac::<Sha1>::new_from_slice(&salt).expect("salt");
+        mac.update(b"web1");
+        let hash = BASE64.encode(mac.finalize().into_bytes());
+        let line = format!("|1|{}|{hash} ssh-ed25519 {ONE}", BASE64.encode(salt));
+        assert_eq!(judge(&line, "web1"), Verdict::Known);
+        assert_eq!(judge(&line, "web2"), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_learned_host_is_known_and_no_line_is_swallowed() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("folder");
+        let file = folder.path().join("ssh/known_hosts");
+        learn(&file, "web1", &format!("ssh-ed25519 {ONE} comment")).expect("learns");
+        assert_eq!(std::fs::metadata(&file).expect("file").permissions().mode() & 0o777, 0o600);
+        std::fs::write(&file, format!("web0 ssh-ed25519 {TWO}")).expect("write");
+        learn(&file, "web1", &format!("ssh-ed25519 {ONE}")).expect("learns");
+        let known = KnownHosts::read(&[file]).expect("reads");
+        assert_eq!(known.judge("web1", "ssh-ed25519", &BASE64.decode(ONE).expect("key")), Verdict::Known);
+        assert_eq!(known.kinds("web0"), ["ssh-ed25519"]);
     }
 }

@@ -1,16 +1,30 @@
-//! A channel of bytes to a host.
+//! A channel of bytes to a host: over SSH, or to this machine itself.
+//!
+//! [`Links::open`] makes one connection a host. Over it, [`Link::exec`] starts programs; [`escalate`] starts them as
+//! another user. What is said over the channel is none of this folder's business.
 
 use std::path::PathBuf;
 
 use crate::value::secret::Secret;
 
 pub mod auth;
-pub mod channel;
+pub mod config;
+pub mod escalate;
+pub mod identity;
 pub mod known_hosts;
+pub mod link;
 pub mod local;
 pub mod options;
+pub mod process;
+pub mod route;
+pub mod settings;
 pub mod ssh;
-pub mod ssh_config;
+pub mod trouble;
+
+pub use link::{Link, Links};
+pub use process::{Ended, Process};
+pub use settings::Settings;
+pub use trouble::{Kind, Trouble};
 
 /// How to reach a host: what inventory, keywords and flags came to. All values are rendered.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,27 +68,4 @@ pub struct Become {
     pub flags: Option<String>,
     /// The program, where it is not the method's name.
     pub program: Option<String>,
-}
-
-/// A host that cannot be reached, or cannot be trusted, or does not let us in.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Unreachable {
-    /// What happened: one sentence.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Unreachable {
-    /// Returns one without a hint.
-    pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None }
-    }
-
-    /// Adds what to do about it.
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
 }

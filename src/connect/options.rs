@@ -1,154 +1,347 @@
-//! What `ansible_ssh_common_args` and its like may say: the options of `ssh`, understood one by one. What is not understood is
-//! named, never ignored: an option that a user relies on must not be lost silently.
+//! SSH options by name, as `ssh_config` has them and as `-o` and the short flags in `ansible_ssh_common_args` give them.
 
-use super::Unreachable;
+use super::trouble::{Kind, Trouble};
 
-/// An option as ssh_config has it: a keyword in lower case, and its value.
-pub type Setting = (String, String);
+/// Options of one connection. What is said first holds, but identity files add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Options {
+    pub host_name: Option<String>,
+    pub user: Option<String>,
+    pub port: Option<u16>,
+    pub identity_files: Vec<String>,
+    pub identities_only: Option<bool>,
+    pub identity_agent: Option<String>,
+    pub proxy_jump: Option<String>,
+    pub user_known_hosts: Option<Vec<String>>,
+    pub global_known_hosts: Option<Vec<String>>,
+    pub strict: Option<Strict>,
+    pub connect_timeout: Option<u64>,
+    pub alive_interval: Option<u64>,
+    pub alive_count_max: Option<usize>,
+    pub host_key_alias: Option<String>,
+}
 
-/// Keywords that make no difference here, each known not to weaken anything: windlass keeps one connection of its own.
+/// What is done with a host whose key is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strict {
+    /// Refuse it.
+    Yes,
+    /// Learn it; a changed key is refused.
+    AcceptNew,
+    /// Connect all the same, with a warning; a changed key is refused.
+    No,
+}
+
+/// What became of an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is used.
+    Used,
+    /// It asks for nothing that matters here.
+    Harmless,
+    /// OpenSSH knows it, windlass does not do it.
+    Unsupported,
+    /// Nobody knows it.
+    Unknown,
+}
+
+/// Options that ask for nothing that matters here: sharing of connections is built in, nothing is forwarded, no terminal
+/// is used, and passwords are never asked for by SSH itself.
 const HARMLESS: &[&str] = &[
     "addkeystoagent",
+    "addressfamily",
     "batchmode",
     "canonicalizehostname",
     "checkhostip",
-    "ciphers",
     "compression",
     "controlmaster",
     "controlpath",
     "controlpersist",
     "escapechar",
     "exitonforwardfailure",
-    "forwardagent",
-    "forwardx11",
+    "fingerprinthash",
+    "forwardx11trusted",
     "gssapiauthentication",
     "gssapidelegatecredentials",
     "hashknownhosts",
-    "hostkeyalgorithms",
-    "ipqos",
     "kbdinteractiveauthentication",
-    "kexalgorithms",
     "loglevel",
-    "macs",
     "numberofpasswordprompts",
     "passwordauthentication",
     "permitlocalcommand",
     "preferredauthentications",
-    "protocol",
-    "pubkeyacceptedalgorithms",
-    "pubkeyacceptedkeytypes",
     "pubkeyauthentication",
-    "requesttty",
+    "challengeresponseauthentication",
     "sendenv",
     "setenv",
+    "requesttty",
     "tcpkeepalive",
     "updatehostkeys",
-    "verifyhostkeydns",
+    "useroaming",
     "visualhostkey",
+    "verifyhostkeydns",
+    "forwardagent",
+    "forwardx11",
+    "ipqos",
+    "tag",
+    "xauthlocation",
+    "nohostauthenticationforlocalhost",
+    "connectionattempts",
+    "rekeylimit",
+    "enablesshkeysign",
+    "usekeychain",
 ];
 
-/// Keywords that are understood, besides the harmless ones.
-pub const KNOWN: &[&str] = &[
-    "connecttimeout",
-    "globalknownhostsfile",
-    "hostkeyalias",
-    "hostname",
-    "identitiesonly",
-    "identityagent",
-    "identityfile",
-    "port",
-    "proxyjump",
-    "serveralivecountmax",
-    "serveraliveinterval",
-    "stricthostkeychecking",
-    "user",
-    "userknownhostsfile",
+/// Options that OpenSSH knows and that change what a connection is.
+const UNSUPPORTED: &[&str] = &[
+    "bindaddress",
+    "bindinterface",
+    "casignaturealgorithms",
+    "certificatefile",
+    "ciphers",
+    "clearallforwardings",
+    "dynamicforward",
+    "gatewayports",
+    "hostbasedauthentication",
+    "hostkeyalgorithms",
+    "kexalgorithms",
+    "knownhostscommand",
+    "localcommand",
+    "localforward",
+    "macs",
+    "pkcs11provider",
+    "proxycommand",
+    "pubkeyacceptedalgorithms",
+    "pubkeyacceptedkeytypes",
+    "remotecommand",
+    "remoteforward",
+    "requiredrsasize",
+    "revokedhostkeys",
+    "securitykeyprovider",
+    "sessiontype",
+    "streamlocalbindmask",
+    "tunnel",
+    "tunneldevice",
+    "userknownhostscommand",
 ];
 
-/// Whether a keyword makes no difference here.
-pub fn is_harmless(keyword: &str) -> bool {
-    HARMLESS.contains(&keyword)
+impl Options {
+    /// Takes in one option.
+    ///
+    /// # Errors
+    /// Says why the value does not fit.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<Taken, String> {
+        let words = || value.split_whitespace().map(|word| word.trim_matches('"').to_owned()).collect::<Vec<_>>();
+        let text = value.trim().trim_matches('"').to_owned();
+        match name.to_ascii_lowercase().as_str() {
+            "hostname" => first(&mut self.host_name, text),
+            "user" => first(&mut self.user, text),
+            "port" => first(&mut self.port, number(&text)?),
+            "identityfile" => {
+                if !text.eq_ignore_ascii_case("none") {
+                    self.identity_files.push(text);
+                }
+            }
+            "identitiesonly" => first(&mut self.identities_only, yes_or_no(&text)?),
+            "identityagent" => first(&mut self.identity_agent, text),
+            "proxyjump" => first(&mut self.proxy_jump, text),
+            "userknownhostsfile" => first(&mut self.user_known_hosts, words()),
+            "globalknownhostsfile" => first(&mut self.global_known_hosts, words()),
+            "stricthostkeychecking" => first(&mut self.strict, strict(&text)?),
+            "connecttimeout" => first(&mut self.connect_timeout, seconds(&text)?),
+            "serveraliveinterval" => first(&mut self.alive_interval, seconds(&text)?),
+            "serveralivecountmax" => first(&mut self.alive_count_max, number(&text)?),
+            "hostkeyalias" => first(&mut self.host_key_alias, text),
+            "proxycommand" if text.eq_ignore_ascii_case("none") => return Ok(Taken::Harmless),
+            known if HARMLESS.contains(&known) => return Ok(Taken::Harmless),
+            known if UNSUPPORTED.contains(&known) => return Ok(Taken::Unsupported),
+            _ => return Ok(Taken::Unknown),
+        }
+        Ok(Taken::Used)
+    }
+
+    /// Adds what `later` says and this does not.
+    pub fn fill(&mut self, later: Self) {
+        fn or<T>(ours: &mut Option<T>, theirs: Option<T>) {
+            if ours.is_none() {
+                *ours = theirs;
+            }
+        }
+        or(&mut self.host_name, later.host_name);
+        or(&mut self.user, later.user);
+        or(&mut self.port, later.port);
+        self.identity_files.extend(later.identity_files);
+        or(&mut self.identities_only, later.identities_only);
+        or(&mut self.identity_agent, later.identity_agent);
+        or(&mut self.proxy_jump, later.proxy_jump);
+        or(&mut self.user_known_hosts, later.user_known_hosts);
+        or(&mut self.global_known_hosts, later.global_known_hosts);
+        or(&mut self.strict, later.strict);
+        or(&mut self.connect_timeout, later.connect_timeout);
+        or(&mut self.alive_interval, later.alive_interval);
+        or(&mut self.alive_count_max, later.alive_count_max);
+        or(&mut self.host_key_alias, later.host_key_alias);
+    }
 }
 
-/// What a text of options says.
+fn first<T>(slot: &mut Option<T>, value: T) {
+    if slot.is_none() {
+        *slot = Some(value);
+    }
+}
+
+fn number<T: std::str::FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| format!("`{text}` is not a number that fits"))
+}
+
+fn yes_or_no(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "true" => Ok(true),
+        "no" | "false" => Ok(false),
+        _ => Err(format!("`{text}` is neither yes nor no")),
+    }
+}
+
+fn strict(text: &str) -> Result<Strict, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "yes" | "true" | "ask" => Ok(Strict::Yes),
+        "accept-new" => Ok(Strict::AcceptNew),
+        "no" | "false" | "off" => Ok(Strict::No),
+        _ => Err(format!("`{text}` is none of yes, accept-new, no")),
+    }
+}
+
+/// Reads a time as `ssh_config` has it: `30`, `90s`, `2m`, `1h30m`.
+fn seconds(text: &str) -> Result<u64, String> {
+    let wrong = || format!("`{text}` is not a time");
+    let mut total: u64 = 0;
+    let mut digits = String::new();
+    for character in text.chars() {
+        let unit = match character.to_ascii_lowercase() {
+            '0'..='9' => {
+                digits.push(character);
+                continue;
+            }
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            'd' => 86400,
+            'w' => 604_800,
+            _ => return Err(wrong()),
+        };
+        let count: u64 = digits.parse().map_err(|_| wrong())?;
+        total = count.checked_mul(unit).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        digits.clear();
+    }
+    if !digits.is_empty() {
+        total = digits.parse::<u64>().ok().and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+    } else if text.is_empty() {
+        return Err(wrong());
+    }
+    Ok(total)
+}
+
+/// What the arguments of an `ssh` command line say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Options {
-    /// Settings, the first of a keyword counts.
-    pub settings: Vec<Setting>,
-    /// `-F`: this file instead of `~/.ssh/config`; `none` for no file.
+pub struct Arguments {
+    /// The options among them.
+    pub options: Options,
+    /// `-F`: the file to read instead of the usual ones.
     pub config_file: Option<String>,
 }
 
-/// Reads options; `origin` is the name of the variable, for messages.
+/// Reads arguments as they stand in `ansible_ssh_common_args` and the like: each text with the name it came from.
 ///
 /// # Errors
-/// Names the option that is not understood.
-pub fn parse(text: &str, origin: &str) -> Result<Options, Unreachable> {
-    let words = words(text).ok_or_else(|| Unreachable::new(format!("`{origin}` has a quote that is not closed")))?;
-    let mut options = Options::default();
-    let mut words = words.into_iter();
-    while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix('-').and_then(|rest| rest.chars().next()) else {
-            return Err(not_understood(&word, origin));
-        };
-        if matches!(flag, 'C' | 'q' | 'v' | 'T' | 't' | 'x' | 'a' | '4' | '6') && word.chars().skip(1).all(|c| c == flag) {
-            continue;
-        }
-        let attached = word.get(2..).unwrap_or_default().to_owned();
-        let mut value = || if attached.is_empty() { words.next() } else { Some(attached.clone()) };
-        let missing = || Unreachable::new(format!("`-{flag}` in `{origin}` has no value"));
-        match flag {
-            'o' => {
-                let setting = value().ok_or_else(missing)?;
-                options.settings.push(understood(&setting, origin)?);
+/// Names the argument that is not understood.
+pub fn arguments(texts: &[(String, String)]) -> Result<Arguments, Trouble> {
+    let mut read = Arguments::default();
+    for (source, text) in texts {
+        let words = split(text).ok_or_else(|| refuse(source, text, "it has a quote that does not end"))?;
+        let mut words = words.into_iter().peekable();
+        while let Some(word) = words.next() {
+            let Some(flag) = word.strip_prefix('-').and_then(|rest| rest.chars().next()) else {
+                return Err(refuse(source, &word, "it is no option"));
+            };
+            match flag {
+                'o' | 'F' | 'i' | 'J' | 'p' | 'l' => {
+                    let attached = word[2..].to_owned();
+                    let value = if attached.is_empty() { words.next() } else { Some(attached) };
+                    let value = value.ok_or_else(|| refuse(source, &word, "its value is missing"))?;
+                    take_flag(&mut read, flag, &value, source)?;
+                }
+                // Compression, quiet, verbose, no terminal, no forwarding, IP version.
+                _ if word[1..].chars().all(|flag| "CqvTaxnk46".contains(flag)) => {}
+                _ => return Err(refuse(source, &word, "windlass does not know it")),
             }
-            'F' => options.config_file = Some(value().ok_or_else(missing)?),
-            'i' => options.settings.push(("identityfile".to_owned(), value().ok_or_else(missing)?)),
-            'J' => options.settings.push(("proxyjump".to_owned(), value().ok_or_else(missing)?)),
-            'p' => options.settings.push(("port".to_owned(), value().ok_or_else(missing)?)),
-            'l' => options.settings.push(("user".to_owned(), value().ok_or_else(missing)?)),
-            _ => return Err(not_understood(&word, origin)),
         }
     }
-    Ok(options)
+    Ok(read)
 }
 
-fn understood(setting: &str, origin: &str) -> Result<Setting, Unreachable> {
-    let (keyword, value) = setting.split_once(['=', ' ']).unwrap_or((setting, ""));
-    let lower = keyword.trim().to_ascii_lowercase();
-    if KNOWN.contains(&lower.as_str()) || is_harmless(&lower) {
-        return Ok((lower, value.trim().trim_matches('"').to_owned()));
+fn take_flag(read: &mut Arguments, flag: char, value: &str, source: &str) -> Result<(), Trouble> {
+    let (name, value) = match flag {
+        'F' => {
+            read.config_file.get_or_insert_with(|| value.to_owned());
+            return Ok(());
+        }
+        'i' => ("IdentityFile", value),
+        'J' => ("ProxyJump", value),
+        'p' => ("Port", value),
+        'l' => ("User", value),
+        _ => {
+            let at = value.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(value.len());
+            let (name, rest) = value.split_at(at);
+            (name.trim(), rest.trim_start_matches(|c: char| c == '=' || c.is_whitespace()))
+        }
+    };
+    match read.options.set(name, value) {
+        Ok(Taken::Used | Taken::Harmless) => Ok(()),
+        Ok(Taken::Unsupported) if name.eq_ignore_ascii_case("ProxyCommand") => {
+            Err(refuse(source, name, "windlass starts no proxy program").hint("say it with ProxyJump: -o ProxyJump=user@gateway"))
+        }
+        Ok(Taken::Unsupported) => Err(refuse(source, name, "windlass does not do it")),
+        Ok(Taken::Unknown) => Err(refuse(source, name, "windlass does not know it")),
+        Err(why) => Err(refuse(source, name, &why)),
     }
-    Err(not_understood(&format!("-o {keyword}"), origin))
 }
 
-fn not_understood(what: &str, origin: &str) -> Unreachable {
-    Unreachable::new(format!("the SSH option `{what}` in `{origin}` is not understood")).hint(
-        "windlass makes its own SSH connections and does not call `ssh`; remove the option, or use ProxyJump (-J) where it is a ProxyCommand",
-    )
+fn refuse(source: &str, what: &str, why: &str) -> Trouble {
+    Trouble::new(Kind::Settings, format!("`{what}` in {source} cannot be followed: {why}"))
+        .hint("remove it, or set it in ~/.ssh/config for other programs only")
 }
 
-/// Splits as a shell does: blanks, quotes, backslashes.
-fn words(text: &str) -> Option<Vec<String>> {
+/// Splits a line into words as a shell does, for quotes and backslashes; `None` where a quote does not end.
+pub fn split(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;
-    let mut quote = None;
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (quote, c) {
-            (Some(open), c) if c == open => quote = None,
-            (Some('\''), c) => word.get_or_insert_default().push(c),
-            (None, '\'' | '"') => {
-                quote = Some(c);
-                word.get_or_insert_default();
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\'' => {
+                let text = word.get_or_insert_default();
+                loop {
+                    match characters.next()? {
+                        '\'' => break,
+                        other => text.push(other),
+                    }
+                }
             }
-            (_, '\\') => word.get_or_insert_default().push(chars.next()?),
-            (None, c) if c.is_whitespace() => words.extend(word.take()),
-            (_, c) => word.get_or_insert_default().push(c),
+            '"' => {
+                let text = word.get_or_insert_default();
+                loop {
+                    match characters.next()? {
+                        '"' => break,
+                        '\\' => text.push(characters.next()?),
+                        other => text.push(other),
+                    }
+                }
+            }
+            '\\' => word.get_or_insert_default().push(characters.next()?),
+            space if space.is_whitespace() => words.extend(word.take()),
+            other => word.get_or_insert_default().push(other),
         }
-    }
-    if quote.is_some() {
-        return None;
     }
     words.extend(word);
     Some(words)
@@ -158,19 +351,51 @@ fn words(text: &str) -> Option<Vec<String>> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn options_are_understood_in_all_their_spellings() {
-        let options = parse("-F none -o UserKnownHostsFile=/k -oStrictHostKeyChecking=yes -o 'ProxyJump a,b' -C -p2222 -l ops", "x")
-            .expect("understood");
-        assert_eq!(options.config_file.as_deref(), Some("none"));
-        let text: Vec<_> = options.settings.iter().map(|(keyword, value)| format!("{keyword}={value}")).collect();
-        assert_eq!(text, ["userknownhostsfile=/k", "stricthostkeychecking=yes", "proxyjump=a,b", "port=2222", "user=ops"]);
+    fn read(text: &str) -> Result<Arguments, Trouble> {
+        arguments(&[("ansible_ssh_common_args".to_owned(), text.to_owned())])
     }
 
     #[test]
-    fn what_is_not_understood_is_named() {
-        let error = parse("-o ProxyCommand='nc %h %p'", "ansible_ssh_common_args").expect_err("named");
-        assert_eq!(error.message, "the SSH option `-o ProxyCommand` in `ansible_ssh_common_args` is not understood");
-        assert!(parse("-W x", "x").is_err());
+    fn the_usual_arguments_are_understood() {
+        let read = read(r#"-C -o ControlMaster=auto -o ControlPersist=60s -oPort=2200 -o "UserKnownHostsFile /a /b" -J "ops@gate" -F none -o StrictHostKeyChecking=accept-new -o ServerAliveInterval=1m"#)
+            .expect("understood");
+        assert_eq!(read.options.port, Some(2200));
+        assert_eq!(read.options.user_known_hosts, Some(vec!["/a".to_owned(), "/b".to_owned()]));
+        assert_eq!(read.options.proxy_jump.as_deref(), Some("ops@gate"));
+        assert_eq!(read.options.strict, Some(Strict::AcceptNew));
+        assert_eq!(read.options.alive_interval, Some(60));
+        assert_eq!(read.config_file.as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named_with_its_source() {
+        for (text, wanted) in [
+            ("-o Sorcery=yes", "`Sorcery` in ansible_ssh_common_args cannot be followed: windlass does not know it"),
+            (
+                "-o ProxyCommand='nc %h %p'",
+                "`ProxyCommand` in ansible_ssh_common_args cannot be followed: windlass starts no proxy program",
+            ),
+            ("-L 80:x:80", "`-L` in ansible_ssh_common_args cannot be followed: windlass does not know it"),
+            ("-o Port=many", "`Port` in ansible_ssh_common_args cannot be followed: `many` is not a number that fits"),
+            ("-o", "`-o` in ansible_ssh_common_args cannot be followed: its value is missing"),
+            ("host", "`host` in ansible_ssh_common_args cannot be followed: it is no option"),
+        ] {
+            assert_eq!(read(text).expect_err(text).message, wanted);
+        }
+    }
+
+    #[test]
+    fn what_is_said_first_holds() {
+        let read = read("-o User=a -l b -i one -o IdentityFile=two").expect("understood");
+        assert_eq!(read.options.user.as_deref(), Some("a"));
+        assert_eq!(read.options.identity_files, ["one", "two"]);
+    }
+
+    #[test]
+    fn times_have_units() {
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        assert_eq!(seconds("10"), Ok(10));
+        assert!(seconds("soon").is_err());
+        assert!(seconds("").is_err());
     }
 }

@@ -1,530 +1,394 @@
-//! SSH connections, by russh: one a host, its key judged by `known_hosts`, through jump hosts where asked.
+//! One SSH connection: reaching the host, checking its key, logging in, starting programs.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
-use russh::client::{self, Handle};
-use russh::keys::PublicKeyOrCertificate;
-use russh::keys::{HashAlg, PublicKey};
-use russh::{ChannelMsg, Disconnect, Preferred};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use russh::client::{self, Config, Handle, Msg};
+use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
+use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, cipher, compression};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
-use tokio::sync::{OnceCell, oneshot};
+use tokio::sync::watch;
 
-use super::auth::{self, Credentials};
-use super::channel::Channel;
-use super::known_hosts::{self, Known, Verdict};
-use super::options;
-use super::ssh_config::{self, Config, Resolved, Strictness};
-use super::{Target, Unreachable};
+use super::identity::Identities;
+use super::known_hosts::{self, KnownHosts, Verdict};
+use super::options::Strict;
+use super::process::{Complaints, Ended, Process};
+use super::route::Hop;
+use super::settings::Settings;
+use super::trouble::{Kind, Trouble};
 
-/// Seconds to wait for a connection where nothing is said: as Ansible.
-const CONNECT_TIMEOUT: u64 = 10;
-/// Seconds between keepalives where nothing is said, and how many may go unanswered.
-const ALIVE: (u64, usize) = (15, 3);
-/// Seconds that a login may take: the host may ask a slow directory.
-const LOGIN_TIMEOUT: u64 = 60;
+/// Bytes of a program's output that wait to be read.
+const BUFFER: usize = 256 * 1024;
 
-/// What is around the user who runs windlass.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Home folder.
-    pub home: Option<PathBuf>,
-    /// Login name.
-    pub user: String,
-    /// `~/.ssh/config` where it is another file.
-    pub config_file: Option<PathBuf>,
-    /// `SSH_AUTH_SOCK`.
-    pub agent_socket: Option<PathBuf>,
-}
+/// Seconds that logging in may take besides connecting: a server may ask its directory first.
+const LOGIN_EXTRA: u64 = 30;
 
-/// What all connections of a run share.
-pub struct Ssh {
-    settings: Settings,
-    configs: Mutex<HashMap<Option<PathBuf>, Arc<Vec<Config>>>>,
-    jumps: Mutex<HashMap<String, Arc<OnceCell<Connection>>>>,
-    warnings: Arc<Mutex<Vec<String>>>,
-}
-
-/// A connection to a host, logged in. Clones are the same connection.
-#[derive(Clone)]
+/// A connection that is logged in.
 pub struct Connection {
-    handle: Arc<Handle<Judge>>,
-    /// Connections that this one goes through, which have to live as long.
-    _through: Option<Arc<Connection>>,
+    handle: Handle<Guard>,
+    /// The connection that this one goes through.
+    _way: Option<Arc<Connection>>,
 }
 
-impl Ssh {
-    /// Returns what connections are made with. Nothing is read yet.
-    pub fn new(settings: Settings) -> Self {
-        Self { settings, configs: Mutex::default(), jumps: Mutex::default(), warnings: Arc::default() }
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connection")
     }
+}
 
-    /// Returns what a user should know, since the last call.
-    pub fn take_warnings(&self) -> Vec<String> {
-        self.warnings.lock().map(|mut warnings| std::mem::take(&mut *warnings)).unwrap_or_default()
-    }
-
-    fn warn(&self, text: String) {
-        if let Ok(mut warnings) = self.warnings.lock()
-            && !warnings.contains(&text)
-        {
-            warnings.push(text);
-        }
-    }
-
-    /// Connects to a host and logs in.
-    ///
-    /// # Errors
-    /// The host cannot be reached, its key is not trusted, or it does not let us in.
-    pub async fn connect(&self, target: &Target) -> Result<Connection, Unreachable> {
-        let mut settings = explicit(target);
-        let mut config_file = None;
-        for (origin, text) in &target.arguments {
-            let options = options::parse(text, origin)?;
-            settings.extend(options.settings);
-            config_file = config_file.or(options.config_file);
-        }
-        let mut resolved = self.resolve(settings, &target.host, config_file.as_deref())?;
-        if let Some(false) = target.host_key_checking {
-            resolved.strictness = Some(Strictness::No);
-        }
-        let keys = self.key_files(&resolved, &target.host);
-        let credentials = Credentials {
-            key_files: target.key_file.iter().cloned().chain(keys).collect(),
-            passphrase: target.key_passphrase.clone(),
-            password: target.password.clone(),
-            ..self.credentials(&resolved)
-        };
-        let host = resolved.host_name.clone().unwrap_or_else(|| target.host.clone());
-        self.reach(&target.name, &host, &resolved, &credentials, config_file, 0).await
-    }
-
-    /// Puts together what holds for a host: what was said outright, then the configuration files.
-    fn resolve(&self, mut settings: Vec<options::Setting>, host: &str, config_file: Option<&str>) -> Result<Resolved, Unreachable> {
-        for config in self.configs(config_file)?.iter() {
-            settings.extend(config.for_host(host));
-        }
-        let mut resolved = Resolved::of(&settings)?;
-        resolved.host_name = resolved.host_name.map(|name| name.replace("%h", host).replace("%%", "%"));
-        Ok(resolved)
-    }
-
-    fn configs(&self, named: Option<&str>) -> Result<Arc<Vec<Config>>, Unreachable> {
-        let named = named.map(|name| self.path(name));
-        if let Some(known) = self.configs.lock().ok().and_then(|configs| configs.get(&named).cloned()) {
-            return Ok(known);
-        }
-        let files: Vec<PathBuf> = match &named {
-            Some(name) if name == Path::new("none") || name == Path::new("/dev/null") => Vec::new(),
-            Some(name) => vec![name.clone()],
+/// Connects to a host, through `way` if there is one, and logs in.
+///
+/// # Errors
+/// Says where it failed.
+pub async fn connect(hop: &Hop, way: Option<Arc<Connection>>, settings: &Settings, identities: &Identities) -> Result<Connection, Trouble> {
+    let known = read_known_hosts(hop, settings)?;
+    let config = Arc::new(config(hop, &known));
+    let verdict = Arc::new(Mutex::new(None));
+    let guard = Guard { hop: hop.clone(), known, settings: settings.clone(), refusal: Arc::clone(&verdict) };
+    let reached = async {
+        match &way {
+            Some(way) => {
+                let stream = way.tunnel(hop).await?;
+                Ok(client::connect_stream(config, stream, guard).await)
+            }
             None => {
-                let own = self.settings.config_file.clone().or_else(|| self.settings.home.as_ref().map(|home| home.join(".ssh/config")));
-                own.into_iter().chain([PathBuf::from("/etc/ssh/ssh_config")]).collect()
-            }
-        };
-        let mut configs = Vec::new();
-        for file in files {
-            match std::fs::read_to_string(&file) {
-                Ok(text) => configs.push(Config::parse(&text, &file)),
-                Err(error) if named.is_some() => {
-                    return Err(Unreachable::new(format!("the SSH configuration `{}` cannot be read: {error}", file.display())));
-                }
-                Err(_) => {}
+                let stream = reach(hop).await?;
+                Ok(client::connect_stream(config, stream, guard).await)
             }
         }
-        // Debian's own file includes a folder that is empty as a rule: not worth a warning to everybody.
-        for config in &configs {
-            for warning in config.warnings.iter().filter(|warning| !warning.starts_with("/etc/ssh/")) {
-                self.warn(warning.clone());
-            }
-        }
-        let configs = Arc::new(configs);
-        if let Ok(mut known) = self.configs.lock() {
-            known.insert(named, configs.clone());
-        }
-        Ok(configs)
-    }
-
-    fn path(&self, text: &str) -> PathBuf {
-        ssh_config::path(text, self.settings.home.as_deref(), "", "", &self.settings.user)
-    }
-
-    fn key_files(&self, resolved: &Resolved, host: &str) -> Vec<PathBuf> {
-        let user = resolved.user.as_deref().unwrap_or(&self.settings.user);
-        let home = self.settings.home.as_deref();
-        resolved.identity_files.iter().map(|file| ssh_config::path(file, home, host, user, &self.settings.user)).collect()
-    }
-
-    fn credentials(&self, resolved: &Resolved) -> Credentials {
-        let socket = match resolved.identity_agent.as_deref() {
-            Some("none") => None,
-            Some("SSH_AUTH_SOCK") | None => self.settings.agent_socket.clone(),
-            Some(path) => Some(self.path(path)),
-        };
-        Credentials {
-            user: resolved.user.clone().unwrap_or_else(|| self.settings.user.clone()),
-            identities_only: resolved.identities_only,
-            agent_socket: socket,
-            home: self.settings.home.clone(),
-            ..Credentials::default()
-        }
-    }
-
-    /// Makes the connection: straight, or through the jump hosts.
-    fn reach<'a>(
-        &'a self,
-        name: &'a str,
-        host: &'a str,
-        resolved: &'a Resolved,
-        credentials: &'a Credentials,
-        config_file: Option<String>,
-        depth: usize,
-    ) -> BoxFuture<'a, Result<Connection, Unreachable>> {
-        Box::pin(async move {
-            let port = resolved.port.unwrap_or(22);
-            let seconds = resolved.connect_timeout.filter(|seconds| *seconds > 0).unwrap_or(CONNECT_TIMEOUT);
-            let shown = if name == host { format!("`{name}`") } else { format!("`{name}` ({host})") };
-            let silent = || {
-                Unreachable::new(format!("{shown} did not answer on port {port} within {seconds} s"))
-                    .hint("see whether the host is up and the address and port are right; `-T` waits longer")
-            };
-            let judge = self.judge(name, host, port, resolved);
-            let verdict = judge.verdict.clone();
-            let config = Arc::new(config(resolved, &judge.known));
-            let jump = resolved.proxy_jump.clone();
-            let handshake = async {
-                match jump {
-                    None => {
-                        let stream = TcpStream::connect((host, port)).await.map_err(|error| no_connection(&shown, port, &error))?;
-                        let _ = stream.set_nodelay(true);
-                        let handle =
-                            client::connect_stream(config, stream, judge).await.map_err(|error| refused(&shown, &verdict, &error))?;
-                        Ok((handle, None))
-                    }
-                    Some(jumps) => {
-                        let through = self.through(&jumps, config_file, depth).await?;
-                        let channel = through.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await;
-                        let channel =
-                            channel.map_err(|error| Unreachable::new(format!("{shown} cannot be reached through `{jumps}`: {error}")))?;
-                        let handle = client::connect_stream(config, channel.into_stream(), judge)
-                            .await
-                            .map_err(|error| refused(&shown, &verdict, &error))?;
-                        Ok((handle, Some(Arc::new(through))))
-                    }
-                }
-            };
-            let (mut handle, through) = tokio::time::timeout(Duration::from_secs(seconds), handshake).await.map_err(|_| silent())??;
-            let login = auth::login(&mut handle, credentials, name);
-            let late = |_| Unreachable::new(format!("{shown} did not answer the login within {LOGIN_TIMEOUT} s"));
-            tokio::time::timeout(Duration::from_secs(LOGIN_TIMEOUT), login).await.map_err(late)??;
-            Ok(Connection { handle: Arc::new(handle), _through: through })
-        })
-    }
-
-    /// Returns the connection to the last of the jump hosts, made once a run.
-    async fn through(&self, jumps: &str, config_file: Option<String>, depth: usize) -> Result<Connection, Unreachable> {
-        if depth > 8 {
-            return Err(Unreachable::new(format!("the jump hosts `{jumps}` go in a circle")));
-        }
-        let (before, last) = match jumps.rsplit_once(',') {
-            Some((before, last)) => (Some(before.to_owned()), last),
-            None => (None, jumps),
-        };
-        let cell = self.jumps.lock().map(|mut cells| cells.entry(jumps.to_owned()).or_default().clone());
-        let cell = cell.map_err(|_| Unreachable::new("the jump hosts are in disorder"))?;
-        let connection = cell
-            .get_or_try_init(|| async {
-                let (user, host, port) = destination(last)?;
-                let mut settings = Vec::new();
-                settings.extend(user.map(|user| ("user".to_owned(), user)));
-                settings.extend(port.map(|port| ("port".to_owned(), port.to_string())));
-                settings.extend(before.map(|before| ("proxyjump".to_owned(), before)));
-                let resolved = self.resolve(settings, &host, config_file.as_deref())?;
-                let credentials = Credentials { key_files: self.key_files(&resolved, &host), ..self.credentials(&resolved) };
-                let address = resolved.host_name.clone().unwrap_or_else(|| host.clone());
-                self.reach(&host, &address, &resolved, &credentials, config_file, depth + 1).await
-            })
-            .await?;
-        Ok(connection.clone())
-    }
-
-    fn judge(&self, name: &str, host: &str, port: u16, resolved: &Resolved) -> Judge {
-        let defaults = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let user = resolved.user_known_hosts.clone().unwrap_or_else(|| defaults(&["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]));
-        let global =
-            resolved.global_known_hosts.clone().unwrap_or_else(|| defaults(&["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"]));
-        let files: Vec<PathBuf> = user.iter().chain(&global).filter(|file| *file != "none").map(|file| self.path(file)).collect();
-        let looked_up = resolved.host_key_alias.clone().unwrap_or_else(|| host.to_owned());
-        let looked_up_port = if resolved.host_key_alias.is_some() { 22 } else { port };
-        let known = Known::of(&files, &looked_up, looked_up_port);
-        for warning in &known.warnings {
-            self.warn(warning.clone());
-        }
-        Judge {
-            name: name.to_owned(),
-            host: looked_up,
-            port: looked_up_port,
-            known,
-            strictness: resolved.strictness.unwrap_or_default(),
-            remember: user.first().filter(|file| *file != "none" && *file != "/dev/null").map(|file| self.path(file)),
-            files,
-            verdict: Arc::default(),
-            warnings: self.warnings.clone(),
-        }
-    }
-}
-
-/// Returns the settings that the inventory and the flags gave outright.
-fn explicit(target: &Target) -> Vec<options::Setting> {
-    let mut settings = Vec::new();
-    let mut add = |keyword: &str, value: Option<String>| settings.extend(value.map(|value| (keyword.to_owned(), value)));
-    add("port", target.port.map(|port| port.to_string()));
-    add("user", target.user.clone());
-    add("connecttimeout", target.timeout.map(|seconds| seconds.to_string()));
-    settings
-}
-
-/// Reads `[user@]host[:port]`, `[user@][address]:port` or `ssh://...`.
-fn destination(text: &str) -> Result<(Option<String>, String, Option<u16>), Unreachable> {
-    let text = text.trim().trim_start_matches("ssh://");
-    let (user, rest) = text.rsplit_once('@').map_or((None, text), |(user, rest)| (Some(user.to_owned()), rest));
-    let wrong = || Unreachable::new(format!("`{text}` is no jump host")).hint("write user@host:port");
-    let (host, port) = match rest.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
     };
-    if host.is_empty() {
-        return Err(wrong());
+    let connected = tokio::time::timeout(hop.timeout, reached).await.map_err(|_| timed_out(hop))??;
+    let mut handle = connected.map_err(|error| {
+        let refusal = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
+        refusal.unwrap_or_else(|| no_conversation(hop, &error))
+    })?;
+    let patience = hop.timeout + std::time::Duration::from_secs(LOGIN_EXTRA);
+    match tokio::time::timeout(patience, super::auth::log_in(&mut handle, hop, settings, identities)).await {
+        Ok(logged_in) => logged_in?,
+        Err(_) => return Err(Trouble::new(Kind::Login, format!("{} did not answer the login within {} s", hop.name, patience.as_secs()))),
     }
-    let port = port.map(|port| port.parse().map_err(|_| wrong())).transpose()?;
-    Ok((user, host.to_owned(), port))
+    Ok(Connection { handle, _way: way })
 }
 
-fn config(resolved: &Resolved, known: &Known) -> client::Config {
-    let mut preferred = Preferred::default();
-    // AES-GCM costs half the processor time of ChaCha20 where the processor has AES.
-    let mut ciphers = vec![russh::cipher::AES_256_GCM, russh::cipher::AES_128_GCM];
-    ciphers.extend(
-        preferred.cipher.iter().filter(|name| **name != russh::cipher::AES_256_GCM && **name != russh::cipher::AES_128_GCM).copied(),
-    );
-    preferred.cipher = Cow::Owned(ciphers);
-    // A key of a type that is known must not lose against one of a type that is not.
-    let wanted = known.algorithms();
-    let is_wanted =
-        |algorithm: &russh::keys::Algorithm| wanted.iter().any(|known| known == algorithm || (is_rsa(known) && is_rsa(algorithm)));
-    let (mut first, rest): (Vec<_>, Vec<_>) = preferred.key.iter().cloned().partition(is_wanted);
-    first.extend(rest);
-    preferred.key = Cow::Owned(first);
-    preferred.compression = Cow::Owned(vec![russh::compression::NONE]);
-    let interval = resolved.alive_interval.unwrap_or(ALIVE.0);
-    client::Config {
+fn config(hop: &Hop, known: &KnownHosts) -> Config {
+    let preferred = Preferred {
+        // AES in hardware costs half of ChaCha's processor time.
+        cipher: Cow::Borrowed(&[
+            cipher::AES_256_GCM,
+            cipher::AES_128_GCM,
+            cipher::CHACHA20_POLY1305,
+            cipher::AES_256_CTR,
+            cipher::AES_192_CTR,
+            cipher::AES_128_CTR,
+        ]),
+        compression: Cow::Borrowed(&[compression::NONE]),
+        key: Cow::Owned(key_order(&known.kinds(&hop.known_as))),
+        ..Preferred::DEFAULT
+    };
+    Config {
         preferred,
         nodelay: true,
-        keepalive_interval: (interval > 0).then(|| Duration::from_secs(interval)),
-        keepalive_max: resolved.alive_count_max.unwrap_or(ALIVE.1),
-        window_size: 4 * 1024 * 1024,
-        ..client::Config::default()
+        keepalive_interval: hop.alive_interval,
+        keepalive_max: hop.alive_count,
+        inactivity_timeout: None,
+        ..Config::default()
     }
 }
 
-fn is_rsa(algorithm: &russh::keys::Algorithm) -> bool {
-    matches!(algorithm, russh::keys::Algorithm::Rsa { .. })
+/// Puts the kinds of key first by which the host is known, so that a host with several keys shows one of these.
+fn key_order(known: &[&str]) -> Vec<Algorithm> {
+    let is_known = |algorithm: &Algorithm| {
+        let name = if algorithm.clone().is_rsa() { "ssh-rsa" } else { algorithm.as_str() };
+        known.contains(&name)
+    };
+    let (mut first, rest): (Vec<_>, Vec<_>) = Preferred::DEFAULT.key.iter().cloned().partition(is_known);
+    first.extend(rest);
+    first
 }
 
-fn no_connection(shown: &str, port: u16, error: &std::io::Error) -> Unreachable {
-    use std::io::ErrorKind;
-    let text = error.to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    match error.kind() {
-        ErrorKind::ConnectionRefused => Unreachable::new(format!("{shown} refused the connection on port {port}"))
-            .hint("the host answers, but no SSH server listens there: see `ansible_port`"),
-        _ if text.contains("lookup") || text.contains("resolve") || text.contains("not known") => {
-            Unreachable::new(format!("the name of {shown} cannot be resolved: {text}"))
-                .hint("set `ansible_host` to its address, or mend the name")
-        }
-        _ => Unreachable::new(format!("{shown} cannot be reached on port {port}: {text}"))
-            .hint("see whether the host is up and the address is right"),
-    }
+fn read_known_hosts(hop: &Hop, settings: &Settings) -> Result<KnownHosts, Trouble> {
+    KnownHosts::read(&hop.known_hosts).map_err(|error| {
+        let home = settings.home.display();
+        Trouble::new(Kind::HostKey, format!("the key of {} cannot be checked: {error}", hop.name))
+            .hint(format!("make it readable (home is {home})"))
+    })
 }
 
-fn refused(shown: &str, verdict: &Mutex<Option<Unreachable>>, error: &russh::Error) -> Unreachable {
-    if let Some(judged) = verdict.lock().ok().and_then(|mut verdict| verdict.take()) {
-        return judged;
-    }
-    match error {
-        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
-            Unreachable::new(format!("{shown} and windlass have no {kind:?} algorithm in common"))
-                .hint(format!("the host offers {}", theirs.join(", ")))
-        }
-        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) => {
-            Unreachable::new(format!("{shown} ended the connection before the login: {error}"))
-                .hint("the SSH server may be overloaded (MaxStartups) or refuse this address; its log tells")
-        }
-        other => Unreachable::new(format!("{shown} did not speak SSH as expected: {other}")),
-    }
-}
-
-/// Decides whether the host is who it says it is.
-struct Judge {
-    name: String,
-    host: String,
-    port: u16,
-    known: Known,
-    strictness: Strictness,
-    remember: Option<PathBuf>,
-    files: Vec<PathBuf>,
-    verdict: Arc<Mutex<Option<Unreachable>>>,
-    warnings: Arc<Mutex<Vec<String>>>,
-}
-
-impl Judge {
-    fn refuse(&self, why: Unreachable) -> bool {
-        if let Ok(mut verdict) = self.verdict.lock() {
-            *verdict = Some(why);
-        }
-        false
-    }
-
-    fn warn(&self, text: String) {
-        if let Ok(mut warnings) = self.warnings.lock() {
-            warnings.push(text);
-        }
-    }
-
-    fn decide(&self, key: &PublicKey) -> bool {
-        let Self { name, host, .. } = self;
-        let shown = format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256));
-        let verdict = self.known.judge(key);
-        let remove = |place: &str| {
-            let (file, line) = place.rsplit_once(':').unwrap_or((place, ""));
-            format!("the host showed {shown}; if it was installed anew, remove line {line} of {file}, else somebody may be in between")
-        };
-        match (&verdict, self.strictness) {
-            (Verdict::Known, _) => true,
-            (Verdict::Revoked { place }, _) => self.refuse(
-                Unreachable::new(format!("the host key of `{name}` was revoked: see {place}")).hint(format!("the host showed {shown}")),
-            ),
-            (_, Strictness::No) => {
-                self.warn(format!("the host key of `{name}` ({shown}) was not checked: host key checking is off"));
-                true
+async fn reach(hop: &Hop) -> Result<TcpStream, Trouble> {
+    let place = format!("{}:{}", hop.host, hop.port);
+    let addresses = tokio::net::lookup_host((hop.host.as_str(), hop.port)).await.map_err(|error| {
+        let message = format!("the address of {} is not known: looking up `{}` failed: {}", hop.name, hop.host, plain(&error));
+        Trouble::new(Kind::Unreachable, message).hint("name the address with ansible_host, or HostName in ~/.ssh/config")
+    })?;
+    let mut last = None;
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Without it, small requests wait for the answer to the ones before.
+                let _ = stream.set_nodelay(true);
+                return Ok(stream);
             }
-            (Verdict::Changed { place }, _) => self.refuse(
-                Unreachable::new(format!("the host key of `{name}` is not the one that is known: {place} disagrees")).hint(remove(place)),
+            Err(error) => last = Some(error),
+        }
+    }
+    let why = last.map_or_else(|| "it has no address".to_owned(), |error| plain(&error));
+    Err(Trouble::new(Kind::Unreachable, format!("{} cannot be reached at {place}: {why}", hop.name)))
+}
+
+fn plain(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
+
+fn timed_out(hop: &Hop) -> Trouble {
+    let message = format!("{} did not answer at {}:{} within {} s", hop.name, hop.host, hop.port, hop.timeout.as_secs());
+    Trouble::new(Kind::Unreachable, message).hint("where the network is slow, give more time with -T or ansible_timeout")
+}
+
+fn no_conversation(hop: &Hop, error: &russh::Error) -> Trouble {
+    let why = match error {
+        russh::Error::NoCommonAlgo { kind, theirs, .. } => {
+            format!("it offers no {kind:?} algorithm that windlass accepts (it has {})", theirs.join(", "))
+        }
+        russh::Error::Disconnect | russh::Error::HUP => "it closed the connection".to_owned(),
+        russh::Error::Version => "what answers there is no SSH server".to_owned(),
+        russh::Error::IO(error) => plain(error),
+        other => other.to_string().to_lowercase(),
+    };
+    Trouble::new(Kind::Unreachable, format!("no SSH connection to {} at {}:{} came about: {why}", hop.name, hop.host, hop.port))
+}
+
+/// Checks the host's key while connecting.
+pub struct Guard {
+    hop: Hop,
+    known: KnownHosts,
+    settings: Settings,
+    refusal: Arc<Mutex<Option<Trouble>>>,
+}
+
+impl client::Handler for Guard {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
+        let refusal = self.refuse(offered);
+        let accepted = refusal.is_none();
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+        Ok(accepted)
+    }
+}
+
+impl Guard {
+    /// Returns why the key is refused, if it is.
+    fn refuse(&self, offered: &PublicKeyOrCertificate) -> Option<Trouble> {
+        let name = &self.hop.name;
+        let PublicKeyOrCertificate::PublicKey { key, .. } = offered else {
+            return Some(Trouble::new(
+                Kind::HostKey,
+                format!("{name} shows a certificate instead of a key, which windlass does not check yet"),
+            ));
+        };
+        let (Ok(bytes), Ok(text)) = (key.to_bytes(), key.to_openssh()) else {
+            return Some(Trouble::new(Kind::HostKey, format!("the key of {name} cannot be read")));
+        };
+        let kind = text.split_whitespace().next().unwrap_or_default().to_owned();
+        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
+        let mut verdict = self.known.judge(&self.hop.known_as, &kind, &bytes);
+        if let (Verdict::Unknown, Some(bare)) = (&verdict, &self.hop.known_without_port)
+            && self.known.judge(bare, &kind, &bytes) == Verdict::Known
+        {
+            verdict = Verdict::Known;
+        }
+        let line = |place: &known_hosts::Place| format!("line {} of {}", place.line, self.settings.tilded(&place.file));
+        let known_as = &self.hop.known_as;
+        match verdict {
+            Verdict::Known => None,
+            Verdict::Changed(place) => Some(
+                Trouble::new(
+                    Kind::HostKey,
+                    format!("{name} shows another key than it is known by: {} has a different {kind} key for `{known_as}`, the host shows {fingerprint}", line(&place)),
+                )
+                .hint(format!(
+                    "somebody may be in between; if the host was really set up anew, remove the old key: ssh-keygen -R '{known_as}' -f {}",
+                    place.file.display()
+                )),
             ),
-            (Verdict::OtherType { place, known }, _) => self.refuse(
-                Unreachable::new(format!(
-                    "`{name}` is known by a key of type {known} ({place}), but showed one of type {}",
-                    key.algorithm()
-                ))
-                .hint(remove(place)),
+            Verdict::OtherKind(place, other) => Some(
+                Trouble::new(
+                    Kind::HostKey,
+                    format!("{name} shows a {kind} key ({fingerprint}), but is known by another kind: {} has a {other} key for `{known_as}`", line(&place)),
+                )
+                .hint(format!("if the host was really set up anew, remove the old key: ssh-keygen -R '{known_as}' -f {}", place.file.display())),
             ),
-            (Verdict::Unknown, Strictness::AcceptNew) => {
-                let Some(file) = &self.remember else { return true };
-                match known_hosts::remember(file, host, self.port, key) {
-                    Ok(()) => {
-                        self.warn(format!("the host key of `{name}` ({shown}) was added to {}", file.display()));
-                        true
-                    }
+            Verdict::Revoked(place) => {
+                Some(Trouble::new(Kind::HostKey, format!("the key of {name} ({fingerprint}) is revoked by {}", line(&place))))
+            }
+            Verdict::Authority(place) if self.hop.strict != Strict::No => Some(Trouble::new(
+                Kind::HostKey,
+                format!("{name} shows the plain key {fingerprint}, but by {} only certificates of an authority count, which windlass does not check yet", line(&place)),
+            )),
+            Verdict::Unknown | Verdict::Authority(_) => self.unknown(&kind, &fingerprint, &text),
+        }
+    }
+
+    fn unknown(&self, kind: &str, fingerprint: &str, text: &str) -> Option<Trouble> {
+        let Hop { name, host, port, known_as, .. } = &self.hop;
+        match self.hop.strict {
+            Strict::No => {
+                self.settings.warnings.say(&format!(
+                    "{name}: its {kind} key {fingerprint} is not known, and host key checking is off: somebody in between would not be noticed"
+                ));
+                None
+            }
+            Strict::AcceptNew => {
+                let file = self.hop.known_hosts.first()?;
+                match known_hosts::learn(file, known_as, text) {
+                    Ok(()) => None,
                     Err(error) => {
-                        self.refuse(Unreachable::new(format!("the new host key of `{name}` cannot be kept in {}: {error}", file.display())))
+                        Some(Trouble::new(Kind::HostKey, format!("the new key of {name} cannot be kept in {}: {error}", file.display())))
                     }
                 }
             }
-            (Verdict::Unknown, Strictness::Yes) => {
-                let files: Vec<_> = self.files.iter().map(|file| file.display().to_string()).collect();
-                let lookup = known_hosts::lookup_name(host, self.port);
-                self.refuse(Unreachable::new(format!("the host key of `{name}` is not known ({shown})")).hint(format!(
-                    "no line for `{lookup}` in {}; compare the fingerprint and add it (`ssh-keyscan`), or let new keys in with `-o StrictHostKeyChecking=accept-new`",
-                    files.join(", ")
-                )))
+            Strict::Yes => {
+                let looked: Vec<_> = self.known.files().iter().map(|file| self.settings.tilded(file)).collect();
+                let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
+                let file = self.known.files().first().map_or_else(|| "~/.ssh/known_hosts".to_owned(), |file| self.settings.tilded(file));
+                Some(
+                    Trouble::new(
+                        Kind::HostKey,
+                        format!("{name} is not known: no line for `{known_as}` in {} (it shows the {kind} key {fingerprint})", looked.join(", ")),
+                    )
+                    .hint(format!(
+                        "compare the fingerprint with the host's own, then: ssh-keyscan {port}{host} >> {file}, or set StrictHostKeyChecking=accept-new to learn new hosts"
+                    )),
+                )
             }
         }
-    }
-}
-
-impl client::Handler for Judge {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
-        Ok(self.decide(&shown.public_key()))
     }
 }
 
 impl Connection {
-    /// Starts a command line in the login shell.
-    ///
-    /// # Errors
-    /// The connection is gone, or the host does not start it.
-    pub async fn exec(&self, command: &str, pty: bool) -> Result<Channel, Unreachable> {
-        let lost = |error: russh::Error| Unreachable::new(format!("the connection was lost: {error}"));
-        let channel = self.handle.channel_open_session().await.map_err(lost)?;
-        if pty {
-            channel.request_pty(false, "dumb", 200, 50, 0, 0, &[(russh::Pty::ECHO, 0)]).await.map_err(lost)?;
-        }
-        channel.exec(false, command).await.map_err(lost)?;
-        let (mut read, write) = channel.split();
-        let stdin: std::pin::Pin<Box<dyn AsyncWrite + Send>> = Box::pin(write.make_writer());
-        let (mut to_out, stdout) = tokio::io::duplex(256 * 1024);
-        let (mut to_err, stderr) = tokio::io::duplex(64 * 1024);
-        let (tell, told) = oneshot::channel();
-        tokio::spawn(async move {
-            let mut status = None;
-            while let Some(message) = read.wait().await {
-                let kept = match message {
-                    ChannelMsg::Data { data } => to_out.write_all(&data).await,
-                    ChannelMsg::ExtendedData { data, .. } => to_err.write_all(&data).await,
-                    ChannelMsg::ExitStatus { exit_status } => {
-                        status = i32::try_from(exit_status).ok();
-                        Ok(())
-                    }
-                    ChannelMsg::ExitSignal { .. } => {
-                        status = Some(137);
-                        Ok(())
-                    }
-                    ChannelMsg::Eof => {
-                        let _ = to_out.shutdown().await;
-                        Ok(())
-                    }
-                    ChannelMsg::Close => break,
-                    _ => Ok(()),
-                };
-                if kept.is_err() {
-                    break;
-                }
-            }
-            let _ = write.close().await;
-            let _ = tell.send(status);
-        });
-        let exit = Box::pin(async move { told.await.ok().flatten() });
-        let stdout: std::pin::Pin<Box<dyn AsyncRead + Send>> = Box::pin(stdout);
-        Ok(Channel { stdin, stdout, stderr: Box::pin(stderr), exit })
-    }
-
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
         self.handle.is_closed()
     }
 
-    /// Ends the connection.
+    /// Opens a way through this host to another.
+    async fn tunnel(&self, to: &Hop) -> Result<impl AsyncRead + AsyncWrite + Unpin + Send + use<>, Trouble> {
+        let channel = self.handle.channel_open_direct_tcpip(&to.host, u32::from(to.port), "127.0.0.1", 0).await.map_err(|error| {
+            let why = match error {
+                russh::Error::ChannelOpenFailure(reason) => format!("{reason:?}"),
+                other => other.to_string(),
+            };
+            Trouble::new(Kind::Unreachable, format!("the host on the way to {} does not lead to {}:{}: {why}", to.name, to.host, to.port))
+        })?;
+        Ok(channel.into_stream())
+    }
+
+    /// Starts a program through the login shell.
+    ///
+    /// # Errors
+    /// When the connection is gone, or the server refuses.
+    pub async fn exec(&self, command: &str, terminal: bool) -> Result<Process, russh::Error> {
+        let channel = self.handle.channel_open_session().await?;
+        if terminal {
+            channel.request_pty(false, "dumb", 200, 50, 0, 0, &[]).await?;
+        }
+        channel.exec(false, command.as_bytes().to_vec()).await?;
+        let (read, write) = channel.split();
+        let write = Arc::new(write);
+        let (ours, theirs) = tokio::io::duplex(BUFFER);
+        let complaints = Complaints::default();
+        let (tell, ended) = watch::channel(None);
+        tokio::spawn(pump(read, theirs, complaints.clone(), tell));
+        let stdin = Input { writer: Box::pin(write.make_writer()), channel: Arc::clone(&write) };
+        Ok(Process { stdin: Box::new(stdin), stdout: Box::new(ours), complaints, ended, keep: Box::new(Closer(write)) })
+    }
+
+    /// Says goodbye.
     pub async fn close(&self) {
-        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "").await;
+        let _ = self.handle.disconnect(Disconnect::ByApplication, "", "en").await;
+    }
+}
+
+async fn pump(mut read: ChannelReadHalf, mut out: DuplexStream, complaints: Complaints, tell: watch::Sender<Option<Ended>>) {
+    let mut ended = Ended::default();
+    let mut wanted = true;
+    while let Some(message) = read.wait().await {
+        match message {
+            ChannelMsg::Data { data } => {
+                if wanted && out.write_all(&data).await.is_err() {
+                    wanted = false;
+                }
+            }
+            ChannelMsg::ExtendedData { data, ext: 1 } => complaints.push(&data),
+            ChannelMsg::ExitStatus { exit_status } => ended.status = i32::try_from(exit_status).ok(),
+            ChannelMsg::ExitSignal { signal_name, .. } => ended.signal = Some(format!("{signal_name:?}").to_uppercase()),
+            ChannelMsg::Close => break,
+            _ => {}
+        }
+    }
+    // The end of the program is told before the end of its output, so that who sees the latter can ask for the former.
+    let _ = tell.send(Some(ended));
+    let _ = out.shutdown().await;
+}
+
+/// A program's input. The program is told its end when this is dropped.
+struct Input {
+    writer: Pin<Box<dyn AsyncWrite + Send>>,
+    channel: Arc<ChannelWriteHalf<Msg>>,
+}
+
+impl AsyncWrite for Input {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
+        self.writer.as_mut().poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.writer.as_mut().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.writer.as_mut().poll_shutdown(context)
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        let channel = Arc::clone(&self.channel);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = channel.eof().await;
+            });
+        }
+    }
+}
+
+/// Closes the channel when dropped, which ends what listens at its other end.
+struct Closer(Arc<ChannelWriteHalf<Msg>>);
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        let channel = Arc::clone(&self.0);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let _ = channel.close().await;
+            });
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::destination;
+    use super::*;
 
     #[test]
-    fn jump_hosts_are_read_in_all_their_forms() {
-        assert_eq!(destination("ops@h:2222").expect("read"), (Some("ops".into()), "h".into(), Some(2222)));
-        assert_eq!(destination("[::1]:22").expect("read"), (None, "::1".into(), Some(22)));
-        assert_eq!(destination("ssh://h").expect("read"), (None, "h".into(), None));
-        assert!(destination("h:x").is_err());
+    fn kinds_by_which_a_host_is_known_come_first() {
+        let order = key_order(&["ssh-rsa"]);
+        assert!(order[0].clone().is_rsa() && order[1].clone().is_rsa());
+        assert_eq!(order.len(), Preferred::DEFAULT.key.len());
+        assert_eq!(key_order(&["ecdsa-sha2-nistp256"])[0].as_str(), "ecdsa-sha2-nistp256");
     }
 }

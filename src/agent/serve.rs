@@ -1,0 +1,330 @@
+//! The agent at work: reads requests from standard input, does them, answers on standard output.
+//!
+//! One thread reads, so that the end of the input is noticed at any time: the programs that run are then ended, temporary
+//! files are removed, and the agent with them. Another does the tasks, one after the other.
+
+use std::io::{self, Read, Write};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::answer::answer;
+use super::frame;
+use super::protocol::{FromAgent, Task, ToAgent, VERSION};
+use crate::change::host::Blobs;
+use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, programs, run_module, temporary};
+use crate::modules;
+
+/// How the line begins by which the controller finds the start of the conversation, after whatever login scripts print.
+pub const MARK: &str = "windlass:";
+
+/// Pieces of a large file that wait to be written. When so many do, reading stops and the controller with it.
+const WAITING_PIECES: usize = 8;
+
+/// Speaks with the controller until it goes.
+pub fn serve(nonce: &str) -> ExitCode {
+    remember_panics();
+    let agent = Arc::new(Agent::default());
+    if agent.greet(nonce).is_err() {
+        return ExitCode::FAILURE;
+    }
+    let (give, take) = channel();
+    let listener = Arc::clone(&agent);
+    std::thread::spawn(move || listener.listen(&give));
+    agent.work(&take);
+    end(0)
+}
+
+/// Ends the agent with everything it started.
+#[allow(clippy::exit, reason = "the other thread may be in the middle of a task that nothing else can end")]
+fn end(code: i32) -> ! {
+    programs::end_all();
+    temporary::cleanup();
+    // What the other thread may have started meanwhile.
+    programs::end_all();
+    std::process::exit(code)
+}
+
+/// What the two threads share.
+#[derive(Default)]
+struct Agent {
+    out: Mutex<()>,
+    /// The large file that is being received: its hash, and where its pieces go.
+    receiving: Mutex<Option<(String, SyncSender<Vec<u8>>)>>,
+    cancelled: AtomicBool,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Agent {
+    fn greet(&self, nonce: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        write!(out, "\n{MARK}{nonce}:hello\n")?;
+        let uid = nix::unistd::getuid();
+        let user = Host::new().me().map_or_else(|_| uid.to_string(), |me| me.name);
+        frame::write(&mut out, &FromAgent::Hello { version: VERSION, user, pid: std::process::id() })
+    }
+
+    fn say(&self, message: &FromAgent) {
+        let _turn = lock(&self.out);
+        let mut out = io::stdout().lock();
+        match frame::write(&mut out, message) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let sorry = Outcome { failure: Some(Failure::failed(format!("the result cannot be sent: {error}"))), ..Outcome::default() };
+                let smaller = match message {
+                    FromAgent::Item { index, .. } => FromAgent::Item { index: *index, outcome: sorry },
+                    FromAgent::CarriedOut { .. } => FromAgent::CarriedOut { done: Vec::new(), outcome: sorry },
+                    FromAgent::Answer(_) => FromAgent::Answer(Err(Failure::failed(format!("the answer cannot be sent: {error}")))),
+                    _ => FromAgent::Broken { message: error.to_string() },
+                };
+                if frame::write(&mut out, &smaller).is_err() {
+                    end(1);
+                }
+            }
+            Err(_) => end(1),
+        }
+    }
+
+    /// Reads until the input ends.
+    fn listen(&self, give: &Sender<ToAgent>) {
+        let mut input = io::stdin().lock();
+        loop {
+            match frame::read(&mut input) {
+                Ok(Some(ToAgent::Blob { sha256, bytes })) => self.take_piece(&sha256, bytes),
+                Ok(Some(ToAgent::Cancel)) => {
+                    self.cancelled.store(true, Ordering::SeqCst);
+                    programs::end_all();
+                }
+                Ok(Some(message)) => {
+                    if give.send(message).is_err() {
+                        end(1);
+                    }
+                }
+                Ok(None) => end(0),
+                Err(error) => {
+                    self.say(&FromAgent::Broken { message: error.to_string() });
+                    end(1);
+                }
+            }
+        }
+    }
+
+    fn take_piece(&self, sha256: &str, bytes: Vec<u8>) {
+        let mut receiving = lock(&self.receiving);
+        let Some((_, give)) = receiving.as_ref().filter(|(wanted, _)| wanted == sha256) else { return };
+        let give = give.clone();
+        if bytes.is_empty() {
+            *receiving = None;
+        } else {
+            drop(receiving);
+            // Whoever wanted it may have given up: the rest is read and dropped.
+            let _ = give.send(bytes);
+        }
+    }
+
+    /// Does what is asked, one after the other.
+    fn work(self: &Arc<Self>, take: &Receiver<ToAgent>) {
+        let mut host = Host::new();
+        host.set_blobs(Arc::new(Wire(Arc::clone(self))));
+        while let Ok(message) = take.recv() {
+            self.cancelled.store(false, Ordering::SeqCst);
+            match message {
+                ToAgent::Hello { version: VERSION } => {}
+                ToAgent::Hello { version } => self.say(&FromAgent::Broken {
+                    message: format!("the controller speaks version {version} of the protocol, this agent {VERSION}"),
+                }),
+                ToAgent::Task(task) => {
+                    self.task(&mut host, &task);
+                    self.say(&FromAgent::Finished);
+                }
+                ToAgent::Ask { question, mode, environment, foreseen } => {
+                    let answered = guarded(|| {
+                        foresee(&mut host, &foreseen)?;
+                        host.set_environment(environment);
+                        host.set_mode(mode);
+                        answer(&host, &question)
+                    });
+                    self.say(&FromAgent::Answer(answered.unwrap_or_else(|broken| Err(broken))));
+                }
+                ToAgent::CarryOut { plan, mode, diff, environment, foreseen } => {
+                    let carried = guarded(|| {
+                        foresee(&mut host, &foreseen)?;
+                        host.set_environment(environment);
+                        Ok(carry_out(&mut host, &plan, mode, diff))
+                    });
+                    let (done, outcome) = carried.and_then(|carried| carried).unwrap_or_else(|failure| (Vec::new(), failed(failure)));
+                    self.say(&FromAgent::CarriedOut { done, outcome });
+                }
+                ToAgent::Blob { .. } | ToAgent::Cancel => {}
+            }
+        }
+    }
+
+    fn task(&self, host: &mut Host, task: &Task) {
+        let clock = Clock::start(task.timeout);
+        host.set_environment(task.environment.clone());
+        let heard = guarded(|| foresee(host, &task.foreseen)).and_then(|heard| heard);
+        for (index, arguments) in task.items.iter().enumerate() {
+            let outcome = if let Err(failure) = &heard {
+                failed(failure.clone())
+            } else if self.cancelled.load(Ordering::SeqCst) {
+                failed(Failure::failed("the task was ended before this"))
+            } else if clock.is_over() {
+                failed(clock.failure())
+            } else {
+                one_item(host, task, arguments)
+            };
+            let outcome = if clock.is_over() && outcome.failure.is_some() { failed(clock.failure()) } else { outcome };
+            self.say(&FromAgent::Item { index: u32::try_from(index).unwrap_or(u32::MAX), outcome });
+        }
+        clock.stop();
+    }
+}
+
+/// Runs a module with the arguments of one item. Used on the controller too, for `connection: local`.
+pub fn one_item(host: &mut Host, task: &Task, arguments: &crate::value::Map) -> Outcome {
+    let Some(entry) = modules::find(&task.module) else {
+        return failed(Failure::failed(format!("this agent has no module `{}`", task.module)));
+    };
+    guarded(|| {
+        run_module(
+            |probe| (entry.plan)(arguments, probe),
+            |plan, done, probe| (entry.result)(arguments, plan, done, probe),
+            host,
+            task.mode,
+            task.diff,
+        )
+    })
+    .unwrap_or_else(failed)
+}
+
+/// Takes in what other agents of this host foresaw.
+///
+/// # Errors
+/// When the host cannot be read there.
+pub fn foresee(host: &mut Host, changes: &[Change]) -> Result<(), Failure> {
+    host.set_mode(Mode::Check);
+    changes.iter().try_for_each(|change| host.foresee(change))
+}
+
+/// Returns the outcome of a task that failed before anything was planned.
+pub fn failed(failure: Failure) -> Outcome {
+    Outcome { failure: Some(failure), ..Outcome::default() }
+}
+
+/// Where the last panic was, and what it said.
+static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
+
+fn remember_panics() {
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
+        let message = info.payload_as_str().unwrap_or("no message");
+        *lock(&LAST_PANIC) = Some(format!("{message}{place}"));
+    }));
+}
+
+/// Does something; a panic becomes a failure that says so.
+///
+/// # Errors
+/// When it panicked.
+pub fn guarded<T>(work: impl FnOnce() -> T) -> Result<T, Failure> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|_| {
+        let what = lock(&LAST_PANIC).take().unwrap_or_else(|| "no message".to_owned());
+        Failure::failed(format!("windlass itself broke: {what}")).hint("this is a mistake in windlass, please report it with the task")
+    })
+}
+
+/// Large files that come over the wire when they are needed.
+struct Wire(Arc<Agent>);
+
+impl Blobs for Wire {
+    fn fetch(&self, sha256: &str) -> Result<Box<dyn Read + '_>, Failure> {
+        let (give, take) = sync_channel(WAITING_PIECES);
+        *lock(&self.0.receiving) = Some((sha256.to_owned(), give));
+        self.0.say(&FromAgent::NeedBlob { sha256: sha256.to_owned() });
+        Ok(Box::new(Pieces { take, piece: Vec::new(), at: 0 }))
+    }
+}
+
+struct Pieces {
+    take: Receiver<Vec<u8>>,
+    piece: Vec<u8>,
+    at: usize,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        if self.at == self.piece.len() {
+            let Ok(piece) = self.take.recv() else { return Ok(0) };
+            (self.piece, self.at) = (piece, 0);
+        }
+        let read = (&self.piece[self.at..]).read(into)?;
+        self.at += read;
+        Ok(read)
+    }
+}
+
+/// Ends a task's programs when its time is up.
+struct Clock {
+    seconds: Option<u64>,
+    over: Arc<AtomicBool>,
+    stop: Option<Sender<()>>,
+}
+
+impl Clock {
+    fn start(seconds: Option<u64>) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = seconds.filter(|seconds| *seconds > 0).map(|seconds| {
+            let (stop, stopped) = channel::<()>();
+            let over = Arc::clone(&over);
+            std::thread::spawn(move || {
+                if stopped.recv_timeout(Duration::from_secs(seconds)) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                    over.store(true, Ordering::SeqCst);
+                    programs::end_all();
+                }
+            });
+            stop
+        });
+        Self { seconds, over, stop }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    fn failure(&self) -> Failure {
+        let seconds = self.seconds.unwrap_or_default();
+        Failure::failed(format!("the task did not end within its timeout of {seconds} s and was stopped"))
+    }
+
+    fn stop(self) {
+        drop(self.stop);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_that_asks_for_a_report() {
+        remember_panics();
+        let failure = guarded(|| panic!("the sky fell")).expect_err("panicked");
+        assert!(failure.to_string().starts_with("windlass itself broke: the sky fell at "), "{failure}");
+    }
+
+    #[test]
+    fn the_clock_ends_what_takes_too_long() {
+        let clock = Clock::start(Some(1));
+        assert!(!clock.is_over());
+        std::thread::sleep(Duration::from_millis(1200));
+        assert!(clock.is_over());
+        assert_eq!(clock.failure().to_string(), "the task did not end within its timeout of 1 s and was stopped");
+    }
+}

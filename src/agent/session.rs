@@ -1,0 +1,403 @@
+//! What the run uses: a session a host, whatever it takes to work there.
+//!
+//! Over SSH a session has one agent for each user that tasks become, started when it is first needed. On the controller
+//! itself modules run in this very process, unless `become` asks for another user. In a check, what one agent foresees
+//! the others are told before their next task.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex as Lock, MutexGuard, PoisonError};
+
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::blobs::Shelf;
+use super::client::{Agent, Canceller, Circumstances};
+use super::protocol::{Answer, Question, Task};
+use super::remote::RemoteProbe;
+use super::upload::Programs;
+use super::{answer, serve};
+use crate::change::{Change, Done, Failure, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
+use crate::connect::{Become, Kind, Link, Links, Settings, Target, Trouble, escalate};
+use crate::modules::Entry;
+use crate::value::Map;
+
+/// All hosts of a run.
+#[derive(Debug)]
+pub struct Sessions {
+    links: Links,
+    programs: Arc<Programs>,
+    shelf: Shelf,
+}
+
+/// Work on one host.
+#[derive(Debug)]
+pub struct Session {
+    link: Link,
+    folder: Option<String>,
+    programs: Arc<Programs>,
+    shelf: Shelf,
+    /// The controller itself, where the connection is local.
+    here: Option<Arc<Lock<Host>>>,
+    seats: Mutex<HashMap<String, Arc<Seat>>>,
+    cancellers: Lock<HashMap<String, Canceller>>,
+    /// What was foreseen on this host, and by which seat.
+    foreseen: Lock<Vec<(String, Change)>>,
+    /// How much of it modules in this process have heard.
+    heard_here: Lock<usize>,
+}
+
+/// An agent's place: one a user.
+#[derive(Debug, Default)]
+struct Seat {
+    name: String,
+    agent: Mutex<Option<Arc<Mutex<Agent>>>>,
+    /// How much of what is foreseen its agent has heard.
+    heard: Lock<usize>,
+}
+
+/// A module that plans on the controller, and how.
+#[derive(Clone, Debug)]
+pub struct Control {
+    /// The module.
+    pub entry: &'static Entry,
+    /// Its arguments, prepared.
+    pub arguments: Map,
+    /// Whether to make the changes.
+    pub mode: Mode,
+    /// Whether differences are wanted.
+    pub diff: bool,
+    /// Variables added to the environment.
+    pub environment: Vec<(String, String)>,
+}
+
+fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Sessions {
+    /// Returns the sessions of a run; none is open yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { links: Links::new(settings), programs: Arc::default(), shelf: Shelf::default() }
+    }
+
+    /// Makes a large file of the controller ready: agents that ask for this SHA-256 (hex) get it.
+    pub fn offer(&self, sha256: &str, path: &Path) {
+        self.shelf.offer(sha256, path);
+    }
+
+    /// Connects to a host.
+    ///
+    /// # Errors
+    /// Says why no connection came about.
+    pub async fn open(&self, target: &Target) -> Result<Session, Trouble> {
+        let link = self.links.open(target).await?;
+        let here = link.is_local().then(|| Arc::new(Lock::new(self.here())));
+        Ok(Session {
+            link,
+            folder: target.agent_folder.clone(),
+            programs: Arc::clone(&self.programs),
+            shelf: self.shelf.clone(),
+            here,
+            seats: Mutex::default(),
+            cancellers: Lock::default(),
+            foreseen: Lock::default(),
+            heard_here: Lock::default(),
+        })
+    }
+
+    /// Returns the controller as a host: for plans' changes to the controller's own files.
+    pub fn here(&self) -> Host {
+        let mut host = Host::new();
+        host.set_blobs(Arc::new(self.shelf.clone()));
+        host
+    }
+}
+
+impl Session {
+    /// Whether the connection is gone, so that a new session is needed.
+    pub fn is_closed(&self) -> bool {
+        self.link.is_closed()
+    }
+
+    /// Runs a task; `on_item` gets what came of each item as it comes.
+    ///
+    /// # Errors
+    /// When the host is lost, or the user cannot be become.
+    pub async fn task(
+        &self,
+        r#become: Option<&Become>,
+        mut task: Task,
+        on_item: &mut (dyn FnMut(u32, Outcome) + Send),
+    ) -> Result<(), Trouble> {
+        if let Some(host) = self.in_process(r#become) {
+            return self.task_here(host, task, on_item).await;
+        }
+        let (seat, mut agent) = self.agent(r#become).await?;
+        task.foreseen = self.news_for(&seat);
+        let mut keep = |index, outcome: Outcome| {
+            self.keep(&seat.name, &outcome);
+            on_item(index, outcome);
+        };
+        let ran = agent.task(task, &mut keep).await;
+        self.after(&seat, agent, ran).await
+    }
+
+    /// Runs a module that plans on the controller.
+    ///
+    /// # Errors
+    /// As [`Session::task`].
+    pub async fn control(&self, r#become: Option<&Become>, control: Control) -> Result<Outcome, Trouble> {
+        if let Some(host) = self.in_process(r#become) {
+            let news = self.news(HERE, &self.heard_here);
+            let ran = self.blocking(move || {
+                let mut host = lock(&host);
+                if let Err(failure) = serve::foresee(&mut host, &news) {
+                    return Err(failure);
+                }
+                host.set_environment(control.environment.clone());
+                let Control { entry, arguments, mode, diff, .. } = &control;
+                serve::guarded(|| {
+                    run_module(
+                        |probe| (entry.plan)(arguments, probe),
+                        |plan, done, probe| (entry.result)(arguments, plan, done, probe),
+                        &mut host,
+                        *mode,
+                        *diff,
+                    )
+                })
+            });
+            let outcome = ran.await?.unwrap_or_else(serve::failed);
+            self.keep(HERE, &outcome);
+            return Ok(outcome);
+        }
+        let (seat, agent) = self.agent(r#become).await?;
+        let circumstances = Circumstances {
+            mode: control.mode,
+            diff: control.diff,
+            environment: control.environment.clone(),
+            foreseen: self.news_for(&seat),
+        };
+        let runtime = tokio::runtime::Handle::current();
+        let (outcome, lost) = self
+            .blocking(move || {
+                let probe = RemoteProbe::new(runtime, agent, circumstances);
+                let outcome = serve::guarded(|| controlled(&control, &probe)).unwrap_or_else(serve::failed);
+                (outcome, probe.lost())
+            })
+            .await?;
+        if let Some(trouble) = lost {
+            self.drop_agent(&seat).await;
+            return Err(trouble);
+        }
+        self.keep(&seat.name, &outcome);
+        Ok(outcome)
+    }
+
+    /// Asks something about the host.
+    ///
+    /// # Errors
+    /// As [`Session::task`]. Within, what the host says.
+    pub async fn ask(&self, r#become: Option<&Become>, question: Question, mode: Mode) -> Result<Result<Answer, Failure>, Trouble> {
+        if let Some(host) = self.in_process(r#become) {
+            return self
+                .blocking(move || {
+                    let mut host = lock(&host);
+                    host.set_mode(mode);
+                    answer::answer(&*host, &question)
+                })
+                .await;
+        }
+        let (seat, mut agent) = self.agent(r#become).await?;
+        let foreseen = self.news_for(&seat);
+        let circumstances = Circumstances { mode, diff: false, environment: Vec::new(), foreseen };
+        let asked = agent.ask(question, circumstances).await;
+        self.after(&seat, agent, asked).await
+    }
+
+    /// Carries out a plan that was made on the controller.
+    ///
+    /// # Errors
+    /// As [`Session::task`].
+    pub async fn carry_out(&self, r#become: Option<&Become>, plan: Plan, mode: Mode, diff: bool) -> Result<(Vec<Done>, Outcome), Trouble> {
+        if let Some(host) = self.in_process(r#become) {
+            let (done, outcome) = self.blocking(move || carry_out(&mut lock(&host), &plan, mode, diff)).await?;
+            self.keep(HERE, &outcome);
+            return Ok((done, outcome));
+        }
+        let (seat, mut agent) = self.agent(r#become).await?;
+        let foreseen = self.news_for(&seat);
+        let circumstances = Circumstances { mode, diff, environment: Vec::new(), foreseen };
+        let carried = agent.carry_out(plan, circumstances).await;
+        let (done, outcome) = self.after(&seat, agent, carried).await?;
+        self.keep(&seat.name, &outcome);
+        Ok((done, outcome))
+    }
+
+    /// Runs a line in the login shell, without the agent.
+    ///
+    /// # Errors
+    /// As [`Session::task`].
+    pub async fn raw(&self, r#become: Option<&Become>, line: &str) -> Result<Output, Trouble> {
+        let lost = |error: std::io::Error| Trouble::new(Kind::Lost, format!("the connection to {} was lost: {error}", self.link.name()));
+        let start = now();
+        let finished = match r#become {
+            // As it is: what answers may be no POSIX shell at all.
+            None => self.link.exec(line, false).await?.finish().await,
+            Some(_) => {
+                let mark = format!("{}{}:", serve::MARK, escalate::nonce());
+                let script = format!("echo {mark}raw; {line}");
+                escalate::rest(escalate::begin(&self.link, &script, r#become, &mark).await?).await
+            }
+        };
+        let (stdout, stderr, ended) = finished.map_err(lost)?;
+        if ended.status.is_none() && ended.signal.is_none() && self.link.is_closed() {
+            return Err(Trouble::new(Kind::Lost, format!("the connection to {} was lost", self.link.name())));
+        }
+        Ok(Output { rc: ended.code(), stdout, stderr, start, end: now() })
+    }
+
+    /// Ends the programs that tasks run on this host now.
+    pub async fn cancel(&self) {
+        let cancellers: Vec<_> = lock(&self.cancellers).values().cloned().collect();
+        for canceller in cancellers {
+            canceller.cancel().await;
+        }
+        if self.here.is_some() {
+            programs::end_all();
+        }
+    }
+
+    /// Ends the agents and closes the connection.
+    pub async fn close(&self) {
+        lock(&self.cancellers).clear();
+        self.seats.lock().await.clear();
+        self.link.close().await;
+    }
+
+    fn in_process(&self, r#become: Option<&Become>) -> Option<Arc<Lock<Host>>> {
+        match r#become {
+            None => self.here.clone(),
+            Some(_) => None,
+        }
+    }
+
+    async fn task_here(&self, host: Arc<Lock<Host>>, task: Task, on_item: &mut (dyn FnMut(u32, Outcome) + Send)) -> Result<(), Trouble> {
+        let (give, mut take) = tokio::sync::mpsc::unbounded_channel();
+        let news = self.news(HERE, &self.heard_here);
+        let ran = self.blocking(move || {
+            let mut host = lock(&host);
+            host.set_environment(task.environment.clone());
+            let heard = serve::foresee(&mut host, &news);
+            for (index, arguments) in (0_u32..).zip(&task.items) {
+                let outcome = match &heard {
+                    Ok(()) => serve::one_item(&mut host, &task, arguments),
+                    Err(failure) => serve::failed(failure.clone()),
+                };
+                let _ = give.send((index, outcome));
+            }
+        });
+        let (ran, ()) = tokio::join!(ran, async {
+            while let Some((index, outcome)) = take.recv().await {
+                self.keep(HERE, &outcome);
+                on_item(index, outcome);
+            }
+        });
+        ran
+    }
+
+    async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Trouble> {
+        let name = self.link.name().to_owned();
+        tokio::task::spawn_blocking(work).await.map_err(|_| Trouble::new(Kind::Lost, format!("the task on {name} was ended")))
+    }
+
+    /// Returns the agent for a user, started if need be.
+    async fn agent(&self, r#become: Option<&Become>) -> Result<(Arc<Seat>, OwnedMutexGuard<Agent>), Trouble> {
+        let name = r#become.map_or_else(String::new, |it| format!("{} {}", it.method, it.user));
+        let fresh = || Arc::new(Seat { name: name.clone(), ..Seat::default() });
+        let seat = Arc::clone(self.seats.lock().await.entry(name.clone()).or_insert_with(fresh));
+        let mut slot = seat.agent.lock().await;
+        if let Some(agent) = slot.clone() {
+            let agent = agent.lock_owned().await;
+            if agent.is_sound() {
+                drop(slot);
+                return Ok((seat, agent));
+            }
+        }
+        *slot = None;
+        let begun = self.programs.start(&self.link, r#become, self.folder.as_deref()).await?;
+        let agent = Agent::greet(self.link.name(), begun, self.shelf.clone()).await?;
+        lock(&self.cancellers).insert(name, agent.canceller());
+        let agent = Arc::new(Mutex::new(agent));
+        *slot = Some(Arc::clone(&agent));
+        // A new agent has heard nothing, not even what the one before foresaw itself.
+        *lock(&seat.heard) = 0;
+        self.disown(&seat.name);
+        drop(slot);
+        Ok((seat, agent.lock_owned().await))
+    }
+
+    async fn after<T>(&self, seat: &Seat, agent: OwnedMutexGuard<Agent>, result: Result<T, Trouble>) -> Result<T, Trouble> {
+        let sound = agent.is_sound();
+        drop(agent);
+        if result.is_err() || !sound {
+            self.drop_agent(seat).await;
+        }
+        result
+    }
+
+    async fn drop_agent(&self, seat: &Seat) {
+        lock(&self.cancellers).remove(&seat.name);
+        seat.agent.lock().await.take();
+    }
+
+    /// Returns what others foresaw since this seat's agent last heard.
+    fn news_for(&self, seat: &Seat) -> Vec<Change> {
+        self.news(&seat.name, &seat.heard)
+    }
+
+    fn news(&self, seat: &str, heard: &Lock<usize>) -> Vec<Change> {
+        let log = lock(&self.foreseen);
+        let mut heard = lock(heard);
+        let news = log.iter().skip(*heard).filter(|(from, _)| from != seat).map(|(_, change)| change.clone()).collect();
+        *heard = log.len();
+        news
+    }
+
+    fn keep(&self, seat: &str, outcome: &Outcome) {
+        lock(&self.foreseen).extend(outcome.foreseen.iter().map(|change| (seat.to_owned(), change.clone())));
+    }
+
+    /// Makes what a lost agent foresaw news to its successor.
+    fn disown(&self, seat: &str) {
+        for (from, _) in lock(&self.foreseen).iter_mut().filter(|(from, _)| from == seat) {
+            "lost".clone_into(from);
+        }
+    }
+}
+
+/// The seat of modules that run in this process.
+const HERE: &str = "here";
+
+/// Plans on the controller, carries out on the host.
+fn controlled(control: &Control, probe: &RemoteProbe) -> Outcome {
+    let Control { entry, arguments, mode, .. } = control;
+    let plan = match (entry.plan)(arguments, probe) {
+        Ok(plan) => plan,
+        Err(Failure::Unknown { why }) if *mode == Mode::Check => return Outcome { unknown: Some(why), ..Outcome::default() },
+        Err(failure) => return serve::failed(failure),
+    };
+    let (done, mut outcome) = probe.carry_out(plan.clone());
+    let finished = *mode == Mode::Apply || plan.changes.is_empty();
+    if finished && outcome.failure.is_none() && outcome.unknown.is_none() {
+        match (entry.result)(arguments, &plan, &done, probe) {
+            Ok(values) => outcome.values = values,
+            Err(Failure::Unknown { why }) if *mode == Mode::Check => outcome.unknown = Some(why),
+            Err(failure) => outcome.failure = Some(failure),
+        }
+    }
+    outcome
+}
+
+fn now() -> f64 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
+}
