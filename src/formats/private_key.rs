@@ -257,7 +257,7 @@ fn decrypt_old_style(sealed: &[u8], info: &str, passphrase: &str) -> Result<Zero
         key.extend(&last);
     }
     let wrong = || CertificateError::WrongPassword("passphrase");
-    if sealed.is_empty() || sealed.len() % 16 != 0 {
+    if sealed.is_empty() || !sealed.len().is_multiple_of(16) {
         return Err(unreadable("the encrypted key is damaged"));
     }
     let key = key.get(..size).ok_or_else(wrong)?;
@@ -283,7 +283,7 @@ fn decrypt_old_style(sealed: &[u8], info: &str, passphrase: &str) -> Result<Zero
 
 fn hex_bytes(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
+    let digits = digits.filter(|digits| digits.len().is_multiple_of(2))?;
     Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 

@@ -70,10 +70,10 @@ impl Module for ElasticsearchReloadSecureSettings {
             let name = node.get("name").and_then(Json::as_str).unwrap_or(id);
             if let Some(exception) = node.get("reload_exception").filter(|exception| !exception.is_null()) {
                 wrong.push(format!("{name}: {}", reason(exception).unwrap_or_else(|| "failed".to_owned())));
-            } else if let (Some(asked), Some(has)) = (&self.sha256, node.get("keystore_digest").and_then(Json::as_str)) {
-                if !asked.eq_ignore_ascii_case(has) {
-                    wrong.push(format!("{name}: it has read another keystore than the one that was written"));
-                }
+            } else if let (Some(asked), Some(has)) = (&self.sha256, node.get("keystore_digest").and_then(Json::as_str))
+                && !asked.eq_ignore_ascii_case(has)
+            {
+                wrong.push(format!("{name}: it has read another keystore than the one that was written"));
             }
         }
         let failed = body.pointer("/_nodes/failed").and_then(Json::as_u64).unwrap_or_default();
