@@ -103,7 +103,7 @@ impl Engine {
     }
 
     fn expression_live(&self, run: &Evaluator<'_>, text: &str, span: Span) -> Outcome<Live> {
-        let template = self.cached(Reading::Expression, text, span, |text| parse::expression(text))?;
+        let template = self.cached(Reading::Expression, text, span, parse::expression)?;
         run.run(&template, Origin { text: text.into(), span })
     }
 
@@ -211,10 +211,10 @@ impl Engine {
         let bytes =
             self.world.read(path).map_err(|why| Diagnostic::error(format!("cannot read the template `{}`: {why}", path.display())))?;
         let text = String::from_utf8(bytes).map_err(|_| Diagnostic::error(format!("the template `{}` is not UTF-8", path.display())))?;
-        if let Some((template, origin)) = self.files.read().ok().and_then(|files| files.get(path).cloned()) {
-            if *origin.text == *text {
-                return Ok((template, origin));
-            }
+        if let Some((template, origin)) = self.files.read().ok().and_then(|files| files.get(path).cloned())
+            && *origin.text == *text
+        {
+            return Ok((template, origin));
         }
         let span = self.file_span(path, &text);
         let origin = Origin { text: text.as_str().into(), span };

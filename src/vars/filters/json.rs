@@ -119,7 +119,7 @@ fn write(out: &mut String, value: &Value, style: &Style, depth: usize) {
         Value::Map(map) => {
             let mut entries: Vec<(&Key, &Value)> = map.iter().collect();
             if style.sort {
-                entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+                entries.sort_by_key(|(a, _)| *a);
             }
             out.push('{');
             for (at, (key, item)) in entries.into_iter().enumerate() {

@@ -75,7 +75,7 @@ impl Writer<'_> {
     fn entries<'m>(&self, map: &'m Map) -> Vec<(&'m Key, &'m Value)> {
         let mut entries: Vec<_> = map.iter().collect();
         if self.style.sort_keys {
-            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries.sort_by_key(|(a, _)| *a);
         }
         entries
     }

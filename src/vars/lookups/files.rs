@@ -221,10 +221,10 @@ fn ini(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
         if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
             name.clone_into(&mut current);
-        } else if let Some((key, value)) = line.split_once(['=', ':']) {
-            if properties || current == section {
-                entries.push((key.trim().to_owned(), value.trim().to_owned()));
-            }
+        } else if let Some((key, value)) = line.split_once(['=', ':'])
+            && (properties || current == section)
+        {
+            entries.push((key.trim().to_owned(), value.trim().to_owned()));
         }
     }
     let mut out = Vec::new();

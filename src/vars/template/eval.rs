@@ -170,10 +170,10 @@ impl Evaluator<'_> {
         if let Some(value) = frame.get(name) {
             return Ok(value);
         }
-        if frame.context {
-            if let Some(value) = self.variable(name)? {
-                return Ok(value);
-            }
+        if frame.context
+            && let Some(value) = self.variable(name)?
+        {
+            return Ok(value);
         }
         if let Some(function) = globals::find(name) {
             return Ok(Live::function(Function::Global(function)));
@@ -239,15 +239,15 @@ impl Evaluator<'_> {
             return Ok(Some(value.clone()));
         }
         let key_value = self.known(key)?;
-        if let Value::Int(index) = key_value {
-            if let Some(found) = self.indexed(value, index)? {
-                return Ok(Some(found));
-            }
+        if let Value::Int(index) = key_value
+            && let Some(found) = self.indexed(value, index)?
+        {
+            return Ok(Some(found));
         }
-        if let Some(key) = Key::from_value(&key_value) {
-            if let Some(found) = self.entry(value, &key)? {
-                return Ok(Some(found));
-            }
+        if let Some(key) = Key::from_value(&key_value)
+            && let Some(found) = self.entry(value, &key)?
+        {
+            return Ok(Some(found));
         }
         match &key_value {
             Value::Str(name) => {
@@ -305,7 +305,7 @@ impl Evaluator<'_> {
             Live::Vars => key.as_str().map_or(Ok(None), |name| self.variable(name)),
             Live::HostVars => {
                 let Some(name) = key.as_str() else { return Ok(None) };
-                Ok(self.vars.host(name).map(|vars| Live::Host(vars)))
+                Ok(self.vars.host(name).map(Live::Host))
             }
             Live::Host(vars) => {
                 let Some(name) = key.as_str() else { return Ok(None) };

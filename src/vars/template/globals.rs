@@ -98,10 +98,10 @@ fn dict(run: &Evaluator<'_>, mut arguments: Arguments) -> Outcome<Live> {
 
 fn namespace(run: &Evaluator<'_>, arguments: Arguments) -> Outcome<Live> {
     let mut names = IndexMap::new();
-    if let Some(first) = arguments.positional.first() {
-        if let Value::Map(entries) = run.freeze(first)? {
-            names.extend(entries.iter().map(|(key, value)| (key.to_string().into(), Live::Value(value.clone()).thaw())));
-        }
+    if let Some(first) = arguments.positional.first()
+        && let Value::Map(entries) = run.freeze(first)?
+    {
+        names.extend(entries.iter().map(|(key, value)| (key.to_string().into(), Live::Value(value.clone()).thaw())));
     }
     names.extend(arguments.named.into_iter().map(|(name, value)| (name, value.thaw())));
     Ok(Live::function(Function::Namespace(RefCell::new(names))))

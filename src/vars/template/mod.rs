@@ -79,6 +79,9 @@ pub(in crate::vars) struct Module {
     pub text: RefCell<String>,
 }
 
+/// The blocks of a line of templates by name, the child's first.
+type Blocks = HashMap<Arc<str>, Vec<Arc<Block>>>;
+
 /// Where an expression is evaluated: its template and the names in reach.
 #[derive(Clone)]
 pub(in crate::vars) struct Frame {
@@ -88,7 +91,7 @@ pub(in crate::vars) struct Frame {
     pub locals: Vec<(Arc<str>, Live)>,
     /// How many scopes are open: at 0 `set` writes to the module.
     pub scopes: usize,
-    pub blocks: Rc<RefCell<HashMap<Arc<str>, Vec<Arc<Block>>>>>,
+    pub blocks: Rc<RefCell<Blocks>>,
     /// Whether variables are in reach: not in a template imported without context.
     pub context: bool,
 }

@@ -66,10 +66,10 @@ pub(super) fn binary(run: &Evaluator<'_>, op: Binary, left: &Live, right: &Live)
         }
         return Ok(Live::str(text));
     }
-    if op == Binary::Remainder {
-        if let Live::Value(Value::Str(pattern)) = left {
-            return super::format::percent(run, pattern, right).map(Live::str);
-        }
+    if op == Binary::Remainder
+        && let Live::Value(Value::Str(pattern)) = left
+    {
+        return super::format::percent(run, pattern, right).map(Live::str);
     }
     if let (Binary::Add, Live::Tuple(a), Live::Tuple(b)) = (op, left, right) {
         return Ok(Live::Tuple(Rc::new(a.iter().chain(b.iter()).cloned().collect())));

@@ -210,7 +210,7 @@ impl Lower<'_> {
                 };
                 (node.span(), StmtKind::Import { name: self.expression(&node.expr)?, target, with_context })
             }
-            mj::Stmt::FromImport(node) => (node.span(), self.from_import(node)?),
+            mj::Stmt::FromImport(node) => (node.span(), self.import_names(node)?),
             mj::Stmt::Macro(node) => (node.span(), StmtKind::Macro(Arc::new(self.macro_of(node)?))),
             mj::Stmt::CallBlock(node) => {
                 let call = self.call(node.call.span(), &node.call)?;
@@ -241,7 +241,7 @@ impl Lower<'_> {
         })))
     }
 
-    fn from_import(&mut self, node: &mj::Spanned<mj::FromImport<'_>>) -> Result<StmtKind, Wrong> {
+    fn import_names(&mut self, node: &mj::Spanned<mj::FromImport<'_>>) -> Result<StmtKind, Wrong> {
         let with_context = self.says(node.span(), "with context");
         let mut names = Vec::new();
         for (name, alias) in &node.names {

@@ -190,11 +190,11 @@ impl Evaluator<'_> {
             }
             Target::Attribute(of, name) => {
                 let holder = frame.get(of);
-                if let Some(Live::Function(function)) = &holder {
-                    if let Function::Namespace(names) = &**function {
-                        names.borrow_mut().insert(name.clone(), value);
-                        return Ok(());
-                    }
+                if let Some(Live::Function(function)) = &holder
+                    && let Function::Namespace(names) = &**function
+                {
+                    names.borrow_mut().insert(name.clone(), value);
+                    return Ok(());
                 }
                 fail(format!("`{of}.{name}` cannot be set: `{of}` is no `namespace()`"))
             }
