@@ -322,3 +322,21 @@ fn password_hashes_are_those_of_crypt() {
     let known = "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1";
     assert_eq!(shown(template, "{}"), format!("'{known}'"));
 }
+
+#[test]
+fn deep_nesting_is_an_error_even_on_a_small_stack() {
+    let inside = || {
+        let chain: Map = (0..200)
+            .map(|at| {
+                (format!("v{at}").into(), Value::text(&format!("{{{{ v{} | default(1) | string | trim }}}}", at + 1), Span::default()))
+            })
+            .collect();
+        let error = engine().render(&Value::text("{{ v0 }}", Span::default()), &Vars(chain)).expect_err("too deep");
+        assert!(error.message.contains("nests more than"), "{}", error.message);
+        let text = "{% macro m(n) %}{% if n > 0 %}{{ m(n - 1) }}{% endif %}{% endmacro %}{{ m(1000) }}";
+        assert!(shown(text, "{}").contains("nests more than"));
+        let brackets = format!("{{{{ {}1{} }}}}", "(".repeat(140), ")".repeat(140));
+        assert!(!shown(&brackets, "{}").is_empty());
+    };
+    std::thread::Builder::new().stack_size(2 << 20).spawn(inside).expect("a thread").join().expect("no overflow");
+}
