@@ -222,6 +222,7 @@ pub(super) fn run(hosts: usize, playbook: &str) -> Ran {
     run_with(FakeSite::of(hosts), playbook, &[], |_| {})
 }
 
+#[allow(clippy::disallowed_methods, reason = "a test writes its own files")]
 /// As [`run`], with more files beside the playbook and other settings.
 pub(super) fn run_with(site: FakeSite, playbook: &str, files: &[(&str, &str)], set: impl FnOnce(&mut Settings)) -> Ran {
     let folder = tempfile::tempdir().expect("folder");

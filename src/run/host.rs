@@ -136,7 +136,7 @@ impl Hosts {
         let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
         let mut counts: Vec<_> = all.iter().map(|(name, host)| (name.clone(), lock(host).counts)).collect();
         counts.retain(|(_, counts)| *counts != Counts::default());
-        counts.sort_by(|a, b| a.0.cmp(&b.0));
+        counts.sort_by_key(|(name, _)| name.clone());
         counts
     }
 }

@@ -124,7 +124,7 @@ impl TaskSide {
                 let direct = stage.role_names(false);
                 Value::from(stage.role_names(true).into_iter().filter(|name| !direct.contains(name)).collect::<Vec<_>>())
             }
-            "ansible_search_path" => Value::list(self.search.iter().map(|folder| path(folder))),
+            "ansible_search_path" => Value::list(self.search.iter().map(path)),
             "environment" => Value::list([]),
             "role_name" | "ansible_role_name" => Value::str(&self.role.as_ref()?.name),
             "role_path" => path(&self.role.as_ref()?.path),

@@ -37,7 +37,7 @@ impl Selection {
             return wanted;
         }
         let skipped = named(&self.skip)
-            || (lists(&self.skip, "all") && !(has("always") && !lists(&self.skip, "always")))
+            || (lists(&self.skip, "all") && (!has("always") || lists(&self.skip, "always")))
             || (lists(&self.skip, "tagged") && !is_untagged)
             || (lists(&self.skip, "untagged") && is_untagged);
         !skipped
