@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::picture::{Ground, is_directory};
-use super::probe::{FileKind, READERS, Stat};
+use super::probe::{FileKind, Filesystem, READERS, Stat};
 use super::{
     Change, Failure, GroupEntry, Mode, Output, Overlay, Probe, Program, Request, Response, UnitState, UserEntry, accounts, digest, http,
     packages, programs, resolve, units,
@@ -268,6 +268,18 @@ impl Probe for Host {
         let there = path.ancestors().find(|folder| folder.exists())?;
         let stat = nix::sys::statvfs::statvfs(there).ok()?;
         Some((stat.blocks_available() * stat.fragment_size(), stat.files_available()))
+    }
+
+    fn filesystem(&self, path: &Path) -> Option<Filesystem> {
+        let stat = nix::sys::statvfs::statvfs(path).ok()?;
+        Some(Filesystem {
+            block_size: stat.block_size(),
+            fragment_size: stat.fragment_size(),
+            blocks: stat.blocks(),
+            blocks_available: stat.blocks_available(),
+            inodes: stat.files(),
+            inodes_available: stat.files_available(),
+        })
     }
 }
 

@@ -84,8 +84,10 @@ pub trait Probe {
 /// How full a file system is, as `statvfs` tells.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filesystem {
-    /// Bytes of a block.
+    /// Bytes of a block, for reading and writing.
     pub block_size: u64,
+    /// Bytes of a block as `blocks` counts them.
+    pub fragment_size: u64,
     /// Blocks in all.
     pub blocks: u64,
     /// Blocks that users can still fill.

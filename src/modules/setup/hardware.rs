@@ -237,8 +237,8 @@ pub(super) fn mounts(facts: &mut Facts) {
         let full = if mount.is_remote() { None } else { facts.host.filesystem(Path::new(&mount.place)) };
         if let Some(full) = full {
             for (name, number) in [
-                ("size_total", full.blocks * full.block_size),
-                ("size_available", full.blocks_available * full.block_size),
+                ("size_total", full.blocks.saturating_mul(full.fragment_size)),
+                ("size_available", full.blocks_available.saturating_mul(full.fragment_size)),
                 ("block_size", full.block_size),
                 ("block_total", full.blocks),
                 ("block_available", full.blocks_available),
