@@ -153,7 +153,8 @@ pub(super) fn gather(facts: &mut Facts) {
     let names: Vec<_> = names.into_iter().filter(|name| facts.exists(&format!("/sys/class/net/{name}/mtu"))).collect();
     let answer = facts.query(&["ip", "-o", "-4", "addr", "show"]).unwrap_or_default();
     let v4: Vec<_> = answer.lines().filter_map(Address::of).collect();
-    let v6: Vec<_> = facts.text("/proc/net/if_inet6").unwrap_or_default().lines().filter_map(Address6::of).collect();
+    let mut v6: Vec<_> = facts.text("/proc/net/if_inet6").unwrap_or_default().lines().filter_map(Address6::of).collect();
+    v6.sort_by_key(|address| address.scope != "global");
     for name in &names {
         let mut entry = interface(facts, name);
         let mut own = v4.iter().filter(|address| address.interface == *name).map(|address| Value::from(address.entries()));

@@ -380,7 +380,9 @@ pub(super) fn service_mgr(facts: &mut Facts) {
 
 /// Windlass needs no Python on the host, so this tells what the host has for others, without starting it.
 pub(super) fn python(facts: &mut Facts) {
-    let Some(path) = ["python3", "python"].iter().find_map(|name| facts.host.find_program(name).ok().flatten()) else { return };
+    let Some(path) = ["/usr/bin/python3", "python3", "python"].iter().find_map(|name| facts.host.find_program(name).ok().flatten()) else {
+        return;
+    };
     let mut python = Map::new();
     python.insert("executable".into(), path.to_string_lossy().as_ref().into());
     python.insert("type".into(), "cpython".into());
