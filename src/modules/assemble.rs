@@ -16,6 +16,7 @@ use crate::value::{Map, Value, pattern};
 /// Joins the files of a folder, in the order of their names, to one file.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Assemble {
     /// The folder of the pieces, on the host; on the controller with `remote_src: false`.
     src: String,

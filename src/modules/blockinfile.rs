@@ -14,6 +14,7 @@ use crate::value::{Map, pattern};
 /// Keeps a block of lines in a text file, between two marker lines by which it is found again.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct BlockInFile {
     /// The file. A link is followed.
     #[serde(alias = "dest", alias = "destfile", alias = "name")]

@@ -17,6 +17,7 @@ use crate::value::{Map, Value, json};
 /// file is replaced in one step, so that nobody ever sees half of it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Copy {
     /// File or folder of the controller, looked for in the role's `files` folder first. A folder that ends in `/` means
     /// what is in it, without the folder itself. With `remote_src`, a path of the host.
@@ -110,7 +111,7 @@ impl Module for Copy {
         },
         Example {
             title: "Copy a file of the host into a folder",
-            task: "{src: /etc/app.conf, dest: /srv/backup/, remote_src: true, mode: u=rw,g=r,o=}",
+            task: "{src: /etc/app.conf, dest: /srv/backup/, remote_src: true, mode: \"u=rw,g=r,o=\"}",
             given: &[("/etc/app.conf", "a=1\n"), ("/srv/", "")],
             changes: true,
         },

@@ -14,6 +14,7 @@ use crate::value::{Map, Value};
 /// Brings a file of the host to the controller.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Fetch {
     /// The file of the host.
     src: String,

@@ -15,6 +15,7 @@ use crate::value::{Map, Value};
 /// Makes sure that a path is a file, a folder or a link, or is not there, with the owner, group and mode asked for.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct File {
     /// The path.
     #[serde(alias = "dest", alias = "name")]

@@ -16,6 +16,7 @@ use crate::value::{Map, Value, pattern};
 /// Lists files, folders or links below some paths that fit all that is asked.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Find {
     /// Folders to look in.
     #[serde(alias = "path", alias = "name")]

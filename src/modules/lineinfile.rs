@@ -14,6 +14,7 @@ use crate::value::{Map, pattern};
 /// Sees that one line is in a text file, is replaced, or is gone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct LineInFile {
     /// The file. A link is followed.
     #[serde(alias = "dest", alias = "destfile", alias = "name")]

@@ -14,6 +14,7 @@ use crate::value::{Map, pattern};
 /// Replaces every match of a regular expression in a text file. `^` and `$` are the ends of lines, and `.` is no newline.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Replace {
     /// The file. A link is followed.
     #[serde(alias = "dest", alias = "destfile", alias = "name")]

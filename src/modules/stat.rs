@@ -13,6 +13,7 @@ use crate::value::{Map, Value};
 /// Tells what is at a path: whether it exists, what kind of file it is, its owner, mode, size, times and checksum.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct StatModule {
     /// The path.
     #[serde(alias = "dest", alias = "name")]

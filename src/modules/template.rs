@@ -16,6 +16,7 @@ use crate::value::{Map, Value};
 /// Renders a template of the controller with the host's variables and writes what comes of it.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Template {
     /// The template, looked for in the role's `templates` folder first.
     src: String,
