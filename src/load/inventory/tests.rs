@@ -219,7 +219,24 @@ fn mistakes_in_inventories_are_told_all_at_once() {
         ("x.yml", "web:\n  hosts: [a, b]\n  vars: 3\ndb: x\n"),
         ("list.yml", "- a\n"),
     ]);
-    insta::assert_snapshot!(site.try_load(&["hosts", "x.yml", "list.yml", "none"]).expect_err("is wrong"), @r"");
+    insta::assert_snapshot!(site.try_load(&["hosts", "x.yml", "list.yml", "none"]).expect_err("is wrong"), @r#"
+hosts:2:4: `a` is not `name=value` (hint: quote a value that has spaces: `name="two words"`)
+hosts:2:6: `=` is not `name=value` (hint: write it without spaces around the `=`)
+hosts:2:8: `b` is not `name=value` (hint: quote a value that has spaces: `name="two words"`)
+hosts:3:6: this quote is never closed (hint: close it, or put a backslash before it)
+hosts:4:1: `[web:var]` is no section: after the colon stands `children` or `vars` (hint: did you mean `vars`?)
+hosts:8:1: `nothing` is not `name=value` (hint: a line of `:vars` is `name=value`)
+hosts:13:1: the group `b` cannot contain `a`, which contains it
+hosts:14:1: a line of `[b:children]` is the name of one group (hint: variables go under `:vars`, hosts under the group's own section)
+hosts:15:1: this section has no closing bracket (hint: write `[name]`)
+hosts:6:1: the group `wbe` is named as a child but defined nowhere (hint: did you mean `web`?)
+hosts:9:1: the group `no` is given variables but defined nowhere (hint: add a section `[no]`; it may be empty)
+x.yml:2:10: `hosts` of the group `web` has to be a dictionary, this is a list (hint: write each as a key of its own: `name:` without a dash)
+x.yml:3:9: `vars` of the group `web` has to be a dictionary, this is a number (hint: write each as a key of its own: `name:` without a dash)
+x.yml:4:5: the group `db` has to be a dictionary, this is a text (hint: put its hosts under `hosts:`, each as a key: `name:`)
+list.yml:1:1: an inventory has to be a dictionary of groups, this is a list (hint: begin with `all:`, and `hosts:` below it, indented)
+cannot read the inventory `none`: No such file or directory (hint: a list of hosts ends in a comma: `-i none,`)
+"#);
 }
 
 #[test]
