@@ -11,9 +11,11 @@ pub mod demo;
 pub mod doc;
 pub mod extra_vars;
 pub mod hosts;
+pub mod inventory;
 pub mod library;
 pub mod list;
 pub mod playbook;
+pub mod vault;
 
 /// Runs Ansible-style playbooks over SSH, with a check mode that tells the truth.
 #[derive(Debug, Parser)]
@@ -28,6 +30,10 @@ enum Command {
     /// Run playbooks
     #[command(alias = "run")]
     Playbook(Box<playbook::Arguments>),
+    /// Show hosts, groups and variables as they were read
+    Inventory(inventory::Arguments),
+    /// Encrypt, decrypt, show and edit vaulted files
+    Vault(vault::VaultCommand),
     /// Show the manual of a module, or list the modules
     Doc(doc::Arguments),
     /// See it work: two simulated clusters, connected over real SSH on this machine
@@ -61,6 +67,8 @@ pub fn main() -> ExitCode {
     };
     let code = match cli.command {
         Command::Playbook(arguments) => playbook::run(*arguments),
+        Command::Inventory(arguments) => inventory::run(&arguments),
+        Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),

@@ -15,6 +15,8 @@ mod suite;
 mod template;
 mod tests;
 
+pub use filters::yaml::{Style as YamlStyle, write as write_yaml};
+
 pub use engine::Engine;
 
 /// What the variable `omit` is: an argument with this value is left out.

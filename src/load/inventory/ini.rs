@@ -132,6 +132,7 @@ impl Reader<'_> {
                         "quote a value that has spaces: `name=\"two words\"`"
                     };
                     self.complain(at + word.at, word.length, message, hint);
+                    break;
                 }
             }
         }

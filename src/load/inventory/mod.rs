@@ -173,9 +173,18 @@ impl Inventory {
         self.groups.get(group).into_iter().flat_map(|group| group.hosts.iter())
     }
 
-    /// Returns the variables that inventory files give to `group`.
-    pub fn group_variables(&self, group: &str) -> Option<&Defined> {
-        self.groups.get(group).map(|group| &group.own)
+    /// Returns the variables of a group, merged: those of the inventory files, then those of `group_vars`.
+    pub fn group_variables(&self, group: &str) -> Map {
+        let files = self.folders.iter().filter_map(|folder| folder.groups.get(group));
+        let own = self.groups.get(group).map(|group| &group.own);
+        let entries = own.into_iter().chain(files).flat_map(|defined| defined.variables.iter());
+        entries.map(|(name, value)| (name.clone(), value.clone())).collect()
+    }
+
+    /// Returns the variables of a host that no group gives it, merged.
+    pub fn own_variables(&self, host: &str) -> Map {
+        let own = self.definitions(host).into_iter().filter(|found| found.group.is_none());
+        own.flat_map(|found| Arc::unwrap_or_clone(found.defined.variables)).collect()
     }
 
     /// Returns all hosts of a group, of its children too.

@@ -19,7 +19,14 @@ impl PrivateFile {
     /// # Errors
     /// The system refuses.
     pub fn new(name: &str, text: &[u8]) -> std::io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("windlass-vault-").permissions(Permissions::from_mode(0o700)).tempdir()?;
+        // The user's runtime folder is in memory and nobody else's.
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(std::path::PathBuf::from).filter(|path| path.is_dir());
+        let mut builder = tempfile::Builder::new();
+        let builder = builder.prefix("windlass-vault-").permissions(Permissions::from_mode(0o700));
+        let folder = match runtime.map(|path| builder.tempdir_in(path)) {
+            Some(Ok(folder)) => folder,
+            _ => builder.tempdir()?,
+        };
         let file = Self { folder, name: name.to_owned() };
         let mut options = File::options();
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);

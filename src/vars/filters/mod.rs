@@ -20,7 +20,7 @@ mod sets;
 pub(in crate::vars) mod text;
 pub(in crate::vars) mod time;
 mod web;
-mod yaml;
+pub(in crate::vars) mod yaml;
 
 pub(in crate::vars) use select::plain_named;
 

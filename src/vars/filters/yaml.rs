@@ -31,7 +31,7 @@ fn plain(node: &Node) -> Value {
 }
 
 /// How to write.
-pub(super) struct Style {
+pub struct Style {
     pub indent: usize,
     pub sort_keys: bool,
     pub width: usize,
@@ -40,7 +40,7 @@ pub(super) struct Style {
 }
 
 /// Writes `value` as PyYAML's `dump`.
-pub(super) fn write(value: &Value, style: &Style) -> String {
+pub fn write(value: &Value, style: &Style) -> String {
     let mut out = Writer { text: String::new(), column: 0, style };
     match value {
         Value::List(_) | Value::Map(_) => out.node(value, 0, false, false),

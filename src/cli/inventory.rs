@@ -1,0 +1,294 @@
+//! `windlass inventory`: shows hosts, groups and variables as they were read.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use crate::load::config::Config;
+use crate::load::inventory::{ALL, GroupName, HostName, Inventory};
+use crate::load::vault::Vault;
+use crate::source::{Diagnostic, Sources};
+use crate::value::secret::Redactor;
+use crate::value::{Key, Lazy, Map, Value, json};
+use crate::vars::{YamlStyle, write_yaml};
+
+use super::vault::{SecretArguments, ask};
+
+/// The inventory that is read where neither flag nor environment names one.
+const DEFAULT: &str = "/etc/ansible/hosts";
+
+/// Flags of `windlass inventory`.
+#[derive(Clone, Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["list", "host", "graph"]))]
+pub struct Arguments {
+    /// Inventory file, folder, or list of hosts with a comma (`-i host,`); may be given several times
+    #[arg(short, long, visible_alias = "inventory-file")]
+    pub inventory: Vec<String>,
+    /// Show everything, in the form that inventory programs have
+    #[arg(long)]
+    pub list: bool,
+    /// Show the variables of one host
+    #[arg(long)]
+    pub host: Option<String>,
+    /// Show groups and hosts as a tree
+    #[arg(long)]
+    pub graph: bool,
+    /// The group that the tree begins with
+    #[arg(default_value = ALL)]
+    pub group: String,
+    /// Write YAML instead of JSON
+    #[arg(short, long)]
+    pub yaml: bool,
+    /// Show variables in the tree
+    #[arg(long)]
+    pub vars: bool,
+    /// Keep variables with the group that they come from
+    #[arg(long)]
+    pub export: bool,
+    /// Only these hosts: a pattern, or `@file`
+    #[arg(short, long)]
+    pub limit: Vec<String>,
+    /// Write to this file
+    #[arg(long)]
+    pub output: Option<PathBuf>,
+    /// Read `group_vars` and `host_vars` of this folder too, as a playbook in it would
+    #[arg(long)]
+    pub playbook_dir: Option<PathBuf>,
+    /// Show what came out of vaulted files, instead of `***`
+    #[arg(long)]
+    pub show_secrets: bool,
+    /// The vault's secrets
+    #[command(flatten)]
+    pub secrets: SecretArguments,
+}
+
+/// Does what the flags say and returns the exit code.
+pub fn run(arguments: &Arguments) -> u8 {
+    let sources = Sources::default();
+    match text(arguments, &sources) {
+        Ok(text) => match &arguments.output {
+            Some(path) => match crate::load::vault::private::replace(path, format!("{text}\n").as_bytes()) {
+                Ok(()) => super::OK,
+                Err(error) => {
+                    super::complain(&sources, &[Diagnostic::error(format!("cannot write `{}`: {error}", path.display()))]);
+                    super::ERROR
+                }
+            },
+            None => {
+                super::say(&text);
+                super::OK
+            }
+        },
+        Err(errors) => {
+            super::complain(&sources, &errors);
+            super::ERROR
+        }
+    }
+}
+
+/// Reads the inventory that flags and environment name.
+///
+/// # Errors
+/// Says everything that is wrong in it.
+pub fn load(inputs: &[String], config: &Config, sources: &Sources, vault: &Arc<Vault>) -> Result<Inventory, Vec<Diagnostic>> {
+    let default = || if std::path::Path::new(DEFAULT).exists() { vec![DEFAULT.to_owned()] } else { Vec::new() };
+    match (inputs, config.inventory.as_slice()) {
+        ([], []) => Inventory::load(sources, vault, &default()),
+        ([], named) => Inventory::load(sources, vault, named),
+        (named, _) => Inventory::load(sources, vault, named),
+    }
+}
+
+fn text(arguments: &Arguments, sources: &Sources) -> Result<String, Vec<Diagnostic>> {
+    let config = Config::from_environment();
+    let redactor = Redactor::default();
+    let secrets = arguments.secrets.sources(&config).load(&mut ask).map_err(|error| vec![error])?;
+    let vault = Arc::new(Vault::new(secrets, redactor.clone()));
+    let mut inventory = load(&arguments.inventory, &config, sources, &vault)?;
+    if let Some(folder) = &arguments.playbook_dir {
+        inventory.set_playbook_folder(folder)?;
+    }
+    super::complain(sources, &inventory.take_warnings());
+    let redactor = (!arguments.show_secrets).then_some(redactor);
+    let view = View { hosts: allowed(&inventory, &arguments.limit).map_err(|error| vec![error])?, inventory, redactor };
+    let text = view.show(arguments).map_err(|error| vec![error])?;
+    Ok(text.trim_end().to_owned())
+}
+
+fn allowed(inventory: &Inventory, limit: &[String]) -> Result<HashSet<HostName>, Diagnostic> {
+    let hosts = inventory.hosts_matching(ALL, limit)?;
+    if hosts.is_empty() && !limit.is_empty() {
+        return Err(Diagnostic::error(format!("no host matches the limit `{}`", limit.join(","))));
+    }
+    Ok(hosts.into_iter().collect())
+}
+
+struct View {
+    inventory: Inventory,
+    hosts: HashSet<HostName>,
+    redactor: Option<Redactor>,
+}
+
+impl View {
+    fn show(&self, arguments: &Arguments) -> Result<String, Diagnostic> {
+        if let Some(host) = &arguments.host {
+            if !self.inventory.has_host(host) {
+                let known = self.inventory.hosts();
+                let diagnostic = Diagnostic::error(format!("there is no host `{host}` in the inventory"));
+                return Err(diagnostic.did_you_mean(host, known.iter().map(|name| &**name)));
+            }
+            return Ok(form(&self.shown(self.inventory.variables(host)), arguments.yaml));
+        }
+        let Some(group) = self.inventory.group_names().find(|name| ***name == *arguments.group) else {
+            let diagnostic = Diagnostic::error(format!("there is no group `{}` in the inventory", arguments.group));
+            return Err(diagnostic.did_you_mean(&arguments.group, self.inventory.group_names().map(|name| &**name)));
+        };
+        if arguments.graph {
+            let mut lines = vec![format!("@{group}:")];
+            self.graph(group, 1, arguments.vars, &mut lines);
+            return Ok(lines.join("\n"));
+        }
+        let all = GroupName::from(ALL);
+        if arguments.yaml {
+            let tree = self.tree(&all, arguments.export, &mut HashSet::new());
+            return Ok(form(&Value::map([(ALL, tree.unwrap_or(Value::Map(Arc::default())))]), true));
+        }
+        Ok(form(&self.listing(arguments.export), false))
+    }
+
+    /// Adds what is in a group, as a tree.
+    fn graph(&self, group: &GroupName, depth: usize, vars: bool, lines: &mut Vec<String>) {
+        for child in self.inventory.children(group) {
+            lines.push(branch(depth, &format!("@{child}:")));
+            self.graph(child, depth + 1, vars, lines);
+        }
+        if &**group != ALL {
+            for host in self.inventory.own_hosts(group) {
+                lines.push(branch(depth, host));
+                if vars {
+                    lines.extend(self.graph_variables(self.inventory.variables(host), depth + 1));
+                }
+            }
+        }
+        if vars {
+            lines.extend(self.graph_variables(self.inventory.group_variables(group), depth));
+        }
+    }
+
+    fn graph_variables(&self, variables: Map, depth: usize) -> Vec<String> {
+        let Value::Map(map) = self.shown(variables) else { return Vec::new() };
+        let mut lines: Vec<_> = map.iter().map(|(name, value)| branch(depth, &format!("{{{name} = {value}}}"))).collect();
+        lines.sort_unstable();
+        lines
+    }
+
+    /// Returns the form of inventory programs: `_meta`, and each group with its hosts and children.
+    fn listing(&self, export: bool) -> Value {
+        let mut hosts: Vec<_> = self.inventory.hosts().into_iter().filter(|host| self.hosts.contains(host)).collect();
+        hosts.sort_unstable();
+        let mut variables = Map::new();
+        for host in hosts {
+            let own = if export { self.inventory.own_variables(&host) } else { self.inventory.variables(&host) };
+            if !own.is_empty() {
+                variables.insert(Key::Str(host), self.shown(own));
+            }
+        }
+        let meta = Value::map([("hostvars", Value::from(variables))]);
+        let mut groups: Vec<_> = self.inventory.group_names().cloned().collect();
+        groups.sort_unstable();
+        let mut all = Map::from_iter([(Key::from("_meta"), meta)]);
+        for group in groups {
+            let mut entry = Map::new();
+            let children = self.inventory.children(&group).cloned().map(Value::Str);
+            let hosts =
+                self.inventory.own_hosts(&group).filter(|host| &*group != ALL && self.hosts.contains(*host)).cloned().map(Value::Str);
+            for (name, items) in [("children", Value::list(children)), ("hosts", Value::list(hosts))] {
+                if items.as_list().is_some_and(|items| !items.is_empty()) {
+                    entry.insert(Key::from(name), items);
+                }
+            }
+            let own = if export { self.inventory.group_variables(&group) } else { Map::new() };
+            if !own.is_empty() {
+                entry.insert(Key::from("vars"), self.shown(own));
+            }
+            if !entry.is_empty() {
+                all.insert(Key::Str(group), Value::from(entry));
+            }
+        }
+        Value::from(all)
+    }
+
+    /// Returns a group in the form of YAML inventories; a host's variables stand where it comes first.
+    fn tree(&self, group: &GroupName, export: bool, seen: &mut HashSet<HostName>) -> Option<Value> {
+        let mut children = Map::new();
+        for child in self.inventory.children(group) {
+            if let Some(tree) = self.tree(child, export, seen) {
+                children.insert(Key::Str(child.clone()), tree);
+            }
+        }
+        let mut hosts = Map::new();
+        for host in self.inventory.own_hosts(group).filter(|host| &**group != ALL && self.hosts.contains(*host)) {
+            let first = seen.insert(host.clone());
+            let own = if export { self.inventory.own_variables(host) } else { self.inventory.variables(host) };
+            hosts.insert(Key::Str(host.clone()), self.shown(if first { own } else { Map::new() }));
+        }
+        let own = if export { self.inventory.group_variables(group) } else { Map::new() };
+        if children.is_empty() && hosts.is_empty() && own.is_empty() {
+            return None;
+        }
+        let parts = [("children", Value::from(children)), ("hosts", Value::from(hosts)), ("vars", self.shown(own))];
+        Some(Value::map(parts.into_iter().filter(|(_, part)| part.as_map().is_some_and(|map| !map.is_empty()))))
+    }
+
+    /// Returns variables as they are shown: templates as written, secrets masked unless wanted.
+    fn shown(&self, variables: Map) -> Value {
+        let plain = plain(&Value::from(variables));
+        self.redactor.as_ref().map_or_else(|| plain.clone(), |redactor| redactor.mask_value(&plain))
+    }
+}
+
+fn branch(depth: usize, text: &str) -> String {
+    format!("{}--{text}", "  |".repeat(depth))
+}
+
+/// Returns a value without anything lazy in it: a template is its text, a vaulted value its armoured text.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Lazy(lazy) => match &**lazy {
+            Lazy::Template(text) => Value::str(&text.text),
+            Lazy::Vault(text) => Value::map([("__ansible_vault", Value::str(&text.text))]),
+        },
+        Value::List(items) => Value::list(items.iter().map(plain)),
+        Value::Map(map) => Value::map(map.iter().map(|(key, item)| (key.clone(), plain(item)))),
+        other => other.clone(),
+    }
+}
+
+/// Returns a value as JSON or YAML, keys sorted.
+fn form(value: &Value, yaml: bool) -> String {
+    if yaml {
+        return write_yaml(value, &YamlStyle { indent: 2, sort_keys: true, width: 80, block: Some(true) });
+    }
+    let mut text = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut writer = serde_json::Serializer::with_formatter(&mut text, formatter);
+    let written = serde::Serialize::serialize(&sorted(json::to_json(value)), &mut writer);
+    match written {
+        Ok(()) => String::from_utf8(text).unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
+fn sorted(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(map) => {
+            let mut entries: Vec<_> = map.into_iter().map(|(key, value)| (key, sorted(value))).collect();
+            entries.sort_by(|(a, _), (b, _)| a.cmp(b));
+            entries.into_iter().collect()
+        }
+        serde_json::Value::Array(items) => items.into_iter().map(sorted).collect(),
+        other => other,
+    }
+}
