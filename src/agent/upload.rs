@@ -33,6 +33,9 @@ pub struct Programs {
     packed: OnceCell<Arc<Vec<u8>>>,
 }
 
+/// How hard the agent is compressed. An unoptimised build has neither a small agent nor a fast compressor.
+const LEVEL: u32 = if cfg!(debug_assertions) { 1 } else { 6 };
+
 /// The line that is run on the host. It has no single quotes and no backslashes, so that whatever login shell there is
 /// passes it on unharmed. `@NAME@` is replaced.
 const SCRIPT: &str = r##"
@@ -153,7 +156,7 @@ impl Programs {
         let pack = || async {
             let bytes = program.bytes.clone();
             let packed = tokio::task::spawn_blocking(move || {
-                let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+                let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(LEVEL));
                 let _ = packer.write_all(&bytes);
                 packer.finish().unwrap_or_default()
             });
