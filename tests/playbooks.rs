@@ -21,11 +21,8 @@ fn indent(text: &str, by: usize) -> String {
 
 /// Returns what `debug: msg` printed, in order.
 fn messages(run: &Run) -> Vec<String> {
-    run.stdout
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("\"msg\": \""))
-        .map(|rest| rest.trim_end_matches(',').trim_end_matches('"').to_owned())
-        .collect()
+    let lines = run.stdout.lines().filter_map(|line| line.trim().strip_prefix("\"msg\": "));
+    lines.map(|rest| rest.trim_end_matches(',').trim_matches('"').to_owned()).collect()
 }
 
 #[track_caller]
