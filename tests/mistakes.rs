@@ -1,0 +1,145 @@
+//! Every mistake gives one clear message with its place and a hint, no panic, and nothing half done.
+
+mod harness;
+
+use harness::Site;
+
+/// Runs a playbook of one play on localhost, and returns what was told of it.
+#[track_caller]
+fn told(playbook: &str, words: &str, code: i32) -> String {
+    let site = Site::new().file("site.yml", playbook);
+    let run = site.playbook(&format!("site.yml {words}")).code(code);
+    let all = run.all();
+    assert!(!all.contains("panicked"), "{all}");
+    all
+}
+
+fn play(task: &str) -> String {
+    format!(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - file: {{path: \"{{{{ playbook_dir }}}}/touched\", state: touch}}\n    - {task}\n"
+    )
+}
+
+#[track_caller]
+fn has(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+}
+
+#[test]
+fn bad_yaml_names_line_and_column() {
+    let text = told("- hosts: localhost\n  tasks:\n    - debug: msg=\"a\n   - ping:\n", "", 1);
+    has(&text, &["error:", "site.yml:", "hint"]);
+}
+
+#[test]
+fn an_unquoted_template_is_explained() {
+    let text = told("- hosts: localhost\n  gather_facts: false\n  vars:\n    a: {{ b }}\n  tasks: []\n", "", 1);
+    has(&text, &["site.yml:4:", "quote"]);
+}
+
+#[test]
+fn an_unknown_module_is_told_before_anything_runs() {
+    let site = Site::new().file("site.yml", &play("cpy: {src: a, dest: b}"));
+    let run = site.playbook("site.yml").code(1);
+    has(&run.all(), &["there is no module `cpy`", "site.yml:5:7", "did you mean `copy`"]);
+    assert!(!site.exists("touched"));
+}
+
+#[test]
+fn an_unknown_argument_is_told_before_anything_runs() {
+    let site = Site::new().file("site.yml", &play("copy: {content: a, dets: b}"));
+    let run = site.playbook("site.yml").code(1);
+    has(&run.all(), &["`copy` has no argument `dets`", "site.yml:5:26", "did you mean `dest`"]);
+    assert!(!site.exists("touched"));
+}
+
+#[test]
+fn an_undefined_variable_names_itself_its_place_and_what_is_near() {
+    let text =
+        told("- hosts: localhost\n  gather_facts: false\n  vars: {colour: red}\n  tasks:\n    - debug: msg=\"{{ color }}\"\n", "", 2);
+    has(&text, &["`color` is undefined", "site.yml:5:", "did you mean `colour`"]);
+}
+
+#[test]
+fn an_undefined_attribute_names_what_is_missing() {
+    let text = told(
+        "- hosts: localhost\n  gather_facts: false\n  vars: {db: {port: 1}}\n  tasks:\n    - debug:\n        msg: \"{{ db.prot }}\"\n",
+        "",
+        2,
+    );
+    has(&text, &["`prot`", "site.yml:6:", "did you mean `port`"]);
+}
+
+#[test]
+fn a_missing_role_lists_the_places() {
+    let text = told("- hosts: localhost\n  roles: [nosuch]\n", "", 1);
+    has(&text, &["there is no role `nosuch`", "site.yml:2:", "looked in"]);
+}
+
+#[test]
+fn a_missing_file_lists_the_places() {
+    let text = told(&play("copy: {src: nosuch.txt, dest: /tmp/x}"), "", 2);
+    has(&text, &["`nosuch.txt`", "site.yml:5:", "looked for"]);
+}
+
+#[test]
+fn a_missing_playbook_and_a_missing_inventory_are_told() {
+    let site = Site::new().file("site.yml", &play("ping:"));
+    has(&site.playbook("nosuch.yml").code(1).all(), &["there is no playbook `nosuch.yml`"]);
+    has(&site.playbook("-i nosuch.ini site.yml").code(1).all(), &["nosuch.ini"]);
+}
+
+#[test]
+fn a_wrong_vault_password_names_file_and_what_was_tried() {
+    let site = Site::new()
+        .file("right", "one\n")
+        .file("wrong", "two\n")
+        .file("vars.yml", "a: 1\n")
+        .file("site.yml", "- hosts: localhost\n  gather_facts: false\n  vars_files: [vars.yml]\n  tasks:\n    - debug: var=a\n");
+    let _ = site.run(["vault", "encrypt", "--vault-password-file", "right", "vars.yml"]).success();
+    assert!(site.read("vars.yml").starts_with("$ANSIBLE_VAULT;1."));
+    let _ = site.playbook("site.yml --vault-password-file right").success();
+    let run = site.playbook("site.yml --vault-password-file wrong");
+    assert!(matches!(run.code, 1 | 2), "{}", run.all());
+    has(&run.all(), &["vars.yml", "wrong"]);
+    let run = site.playbook("site.yml");
+    assert!(matches!(run.code, 1 | 2), "{}", run.all());
+    has(&run.all(), &["vars.yml", "hint"]);
+}
+
+#[test]
+fn an_unreachable_host_is_told_once_with_code_4() {
+    let site = Site::new()
+        .file("hosts.ini", "gone ansible_host=127.0.0.1 ansible_port=1\n")
+        .file("site.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - ping:\n");
+    let run = site.playbook("-i hosts.ini site.yml").code(4);
+    has(&run.all(), &["refused the connection on port 1", "ansible_port"]);
+    assert_eq!(run.count("gone", "unreachable"), 1);
+}
+
+#[test]
+fn an_ssh_option_that_is_not_understood_is_named() {
+    let site = Site::new()
+        .file("hosts.ini", "h ansible_host=127.0.0.1 ansible_ssh_common_args='-o ProxyCommand=x'\n")
+        .file("site.yml", "- hosts: all\n  gather_facts: false\n  tasks:\n    - ping:\n");
+    has(&site.playbook("-i hosts.ini site.yml").code(4).all(), &["ProxyCommand", "ansible_ssh_common_args"]);
+}
+
+#[test]
+fn a_full_disk_is_told_and_leaves_the_old_file() {
+    let site = Site::new().file(
+        "site.yml",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - copy: {content: \"{{ 'x' * 10 }}\", dest: /dev/full/x}\n",
+    );
+    let run = site.playbook("site.yml").code(2);
+    has(&run.all(), &["/dev/full", "site.yml:4:"]);
+}
+
+#[test]
+fn a_wrong_flag_shows_what_is_near() {
+    let site = Site::new();
+    let run = site.run(["playbook", "--chek", "x.yml"]).code(2);
+    has(&run.all(), &["--chek", "--check"]);
+}
