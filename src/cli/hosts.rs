@@ -1,163 +1,222 @@
-//! The hosts of a run: the inventory as the runner sees it, and the hands that reach them.
+//! The hosts of a run: the inventory as the runner sees it, and the sessions that reach them.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
 use crate::agent::protocol::Task;
-use crate::change::{Blobs, Failure, Host, Mode, Outcome, Output, Plan, carry_out, run_module};
-use crate::connect::Target;
-use crate::load::config::Config;
+use crate::agent::session::{self, Session, Sessions};
+use crate::change::{Mode, Outcome, Output, Plan, carry_out};
+use crate::connect::settings::Warnings;
+use crate::connect::{Settings, Target, Trouble};
+use crate::load::inventory::Inventory;
 use crate::load::loader::{Errors, Loader};
-use crate::modules;
-use crate::report::Listener;
+use crate::report::{Event, Listener};
 use crate::run::Site;
 use crate::run::hands::{Control, Hands, Lost, OnItem, Seat};
 use crate::source::Diagnostic;
 use crate::value::Map;
 use crate::vars::scope::Layer;
 
-/// Provisional.
-pub fn site(_loader: &Loader, inventory: &[String], _limit: &[String], _folder: &Path) -> Result<Arc<dyn Site>, Errors> {
-    let mut hosts: Vec<Arc<str>> = Vec::new();
-    let mut vars = HashMap::new();
-    for source in inventory {
-        let text = std::fs::read_to_string(source).unwrap_or_else(|_| source.replace(',', "\n"));
-        for line in text.lines() {
-            let mut words = line.split_whitespace();
-            let Some(name) = words.next().filter(|n| !n.starts_with('[')) else { continue };
-            let name: Arc<str> = name.into();
-            let map: Map = words.filter_map(|w| w.split_once('=')).map(|(k, v)| (k.into(), v.into())).collect();
-            vars.insert(name.clone(), map);
-            hosts.push(name);
+/// The inventory of a run, with `--limit` applied to whatever is selected.
+pub struct Hosts {
+    inventory: RwLock<Inventory>,
+    loader: Arc<Loader>,
+    inputs: Vec<String>,
+    limit: Vec<String>,
+    playbook_folder: PathBuf,
+}
+
+impl Hosts {
+    /// Reads the inventory.
+    ///
+    /// # Errors
+    /// Everything wrong in it, or a limit that means no host.
+    pub fn read(loader: &Arc<Loader>, inputs: &[String], limit: &[String], playbook_folder: &Path) -> Result<Self, Errors> {
+        let inventory = load(loader, inputs, playbook_folder)?;
+        for pattern in limit {
+            for unknown in inventory.unmatched(pattern) {
+                loader.warn(Diagnostic::warning(format!("--limit: no host matches `{unknown}`")));
+            }
         }
-    }
-    Ok(Arc::new(Plain { hosts, vars }))
-}
-
-struct Plain {
-    hosts: Vec<Arc<str>>,
-    vars: HashMap<Arc<str>, Map>,
-}
-
-impl Site for Plain {
-    fn hosts(&self) -> Vec<Arc<str>> {
-        self.hosts.clone()
-    }
-    fn select(&self, pattern: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
-        Ok(match pattern {
-            "all" => self.hosts.clone(),
-            "localhost" => vec!["localhost".into()],
-            p => self.hosts.iter().filter(|h| p.split([',', ':']).any(|p| p == &***h)).cloned().collect(),
+        if !limit.is_empty()
+            && inventory.hosts_matching("all", limit).map_err(|error| vec![error])?.is_empty()
+            && !inventory.hosts().is_empty()
+        {
+            return Err(vec![
+                Diagnostic::error("--limit leaves no host").hint("see `windlass inventory --graph` for the names of hosts and groups"),
+            ]);
+        }
+        Ok(Self {
+            inventory: RwLock::new(inventory),
+            loader: loader.clone(),
+            inputs: inputs.to_vec(),
+            limit: limit.to_vec(),
+            playbook_folder: playbook_folder.to_owned(),
         })
     }
+
+    fn look<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
+        look(&self.inventory.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Inventory) -> T) -> T {
+        change(&mut self.inventory.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+fn load(loader: &Arc<Loader>, inputs: &[String], playbook_folder: &Path) -> Result<Inventory, Errors> {
+    let mut inventory = Inventory::load(&loader.sources, &loader.vault, inputs)?;
+    inventory.set_playbook_folder(playbook_folder)?;
+    for warning in inventory.take_warnings() {
+        loader.warn(warning);
+    }
+    Ok(inventory)
+}
+
+impl Site for Hosts {
+    fn hosts(&self) -> Vec<Arc<str>> {
+        self.look(Inventory::hosts)
+    }
+
+    fn select(&self, pattern: &str) -> Result<Vec<Arc<str>>, Diagnostic> {
+        self.look(|inventory| inventory.hosts_matching(pattern, &self.limit))
+    }
+
     fn layers(&self, host: &str) -> Vec<Layer> {
-        self.vars
-            .get(host)
-            .map(|m| Layer { level: crate::vars::scope::Level::InventoryHost, variables: Arc::new(m.clone()) })
-            .into_iter()
-            .collect()
+        self.look(|inventory| inventory.layers(host))
     }
+
     fn groups(&self) -> IndexMap<String, Vec<Arc<str>>> {
-        [("all".to_owned(), self.hosts.clone())].into_iter().collect()
+        self.look(|inventory| inventory.group_names().map(|group| (group.to_string(), inventory.hosts_in(group))).collect())
     }
-    fn groups_of(&self, _host: &str) -> Vec<String> {
-        Vec::new()
+
+    fn groups_of(&self, host: &str) -> Vec<String> {
+        self.look(|inventory| inventory.group_names_of(host).iter().map(ToString::to_string).filter(|group| group != "all").collect())
     }
-    fn add_host(&self, _: &str, _: &[String], _: &Map) -> bool {
-        false
+
+    fn add_host(&self, name: &str, groups: &[String], variables: &Map) -> bool {
+        let is_new = self.look(|inventory| {
+            let has = |group: &String| inventory.group_names_of(name).iter().any(|known| **known == **group);
+            !inventory.has_host(name) || !groups.iter().all(has)
+        });
+        if let Err(errors) = self.change(|inventory| inventory.add_host(name, groups, variables)) {
+            errors.into_iter().for_each(|error| self.loader.warn(error));
+        }
+        is_new
     }
-    fn add_to_group(&self, _: &str, _: &str, _: &[String]) -> bool {
-        false
+
+    fn add_to_group(&self, host: &str, group: &str, parents: &[String]) -> bool {
+        let is_new = self.look(|inventory| !inventory.group_names_of(host).iter().any(|known| **known == *group));
+        if let Err(errors) = self.change(|inventory| inventory.add_group_member(group, host, parents)) {
+            errors.into_iter().for_each(|error| self.loader.warn(error));
+        }
+        is_new
     }
-    fn file(&self, _: &str) -> Option<PathBuf> {
-        None
+
+    fn file(&self, host: &str) -> Option<PathBuf> {
+        self.look(|inventory| inventory.source_of(host).map(Path::to_path_buf))
     }
+
     fn refresh(&self) -> Result<(), Diagnostic> {
+        let fresh = load(&self.loader, &self.inputs, &self.playbook_folder);
+        let fresh =
+            fresh.map_err(|errors| errors.into_iter().next().unwrap_or_else(|| Diagnostic::error("the inventory cannot be read")))?;
+        self.change(|inventory| *inventory = fresh);
         Ok(())
     }
 }
 
-/// Provisional.
-pub fn hands(_config: &Config, _listener: Arc<dyn Listener>) -> Local {
-    Local { here: Arc::new(Mutex::new(Host::new())), blobs: Arc::default() }
+/// Reaches hosts: a session each, opened when it is first needed and opened anew when it was lost.
+pub struct Reach {
+    sessions: Sessions,
+    open: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Arc<Session>>>>>>,
 }
 
-/// Provisional.
-pub struct Local {
-    here: Arc<Mutex<Host>>,
-    blobs: Arc<Offered>,
-}
+impl Reach {
+    /// Returns hands that have not reached anywhere yet; warnings go to the listener.
+    pub fn new(listener: Arc<dyn Listener>) -> Self {
+        let warnings = Warnings::to(move |message| listener.tell(&Event::Warning { message: message.to_owned() }));
+        Self { sessions: Sessions::new(Settings::of_this_user(warnings)), open: Mutex::default() }
+    }
 
-#[derive(Default)]
-struct Offered(Mutex<HashMap<String, PathBuf>>);
-
-impl Blobs for Offered {
-    fn fetch(&self, sha256: &str) -> Result<Box<dyn std::io::Read + '_>, Failure> {
-        let path = self.0.lock().ok().and_then(|m| m.get(sha256).cloned()).ok_or_else(|| Failure::failed("no such file"))?;
-        Ok(Box::new(std::fs::File::open(&path).map_err(|e| Failure::io("read", path, &e))?))
-    }
-}
-
-impl Hands for Local {
-    fn task<'a>(&'a self, _seat: &'a Seat, task: Task, on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>> {
-        let here = self.here.clone();
-        let blobs = self.blobs.clone();
-        Box::pin(async move {
-            let outcomes = tokio::task::spawn_blocking(move || {
-                let Some(entry) = modules::find(&task.module) else { return Vec::new() };
-                let Ok(mut host) = here.lock() else { return Vec::new() };
-                host.set_blobs(blobs);
-                host.set_environment(task.environment.clone());
-                task.items
-                    .iter()
-                    .map(|a| run_module(|h| (entry.plan)(a, h), |p, d, h| (entry.result)(a, p, d, h), &mut host, task.mode, task.diff))
-                    .collect()
-            })
-            .await
-            .unwrap_or_default();
-            for (i, o) in outcomes.into_iter().enumerate() {
-                on_item(i as u32, o);
-            }
-            Ok(())
-        })
-    }
-    fn control<'a>(&'a self, _seat: &'a Seat, c: Control) -> BoxFuture<'a, Result<Outcome, Lost>> {
-        let here = self.here.clone();
-        Box::pin(async move {
-            Ok(tokio::task::spawn_blocking(move || {
-                let Ok(mut host) = here.lock() else { return Outcome::default() };
-                run_module(
-                    |h| (c.entry.plan)(&c.arguments, h),
-                    |p, d, h| (c.entry.result)(&c.arguments, p, d, h),
-                    &mut host,
-                    c.mode,
-                    c.diff,
-                )
-            })
-            .await
-            .unwrap_or_default())
-        })
-    }
-    fn raw<'a>(&'a self, _seat: &'a Seat, _line: &'a str) -> BoxFuture<'a, Result<Output, Lost>> {
-        Box::pin(async { Err(Lost { message: "no".into(), hint: None }) })
-    }
-    fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome> {
-        let here = self.here.clone();
-        Box::pin(async move { here.lock().map(|mut h| carry_out(&mut h, &plan, mode, diff).1).unwrap_or_default() })
-    }
-    fn offer(&self, sha256: &str, path: &Path) {
-        if let Ok(mut m) = self.blobs.0.lock() {
-            m.insert(sha256.into(), path.into());
+    async fn session(&self, target: &Target) -> Result<Arc<Session>, Lost> {
+        let slot = self.slot(target);
+        let mut slot = slot.lock().await;
+        if let Some(session) = slot.as_ref().filter(|session| !session.is_closed()) {
+            return Ok(session.clone());
         }
+        let session = Arc::new(self.sessions.open(target).await.map_err(lost)?);
+        *slot = Some(session.clone());
+        Ok(session)
     }
-    fn close<'a>(&'a self, _target: &'a Target) -> BoxFuture<'a, ()> {
-        Box::pin(async {})
+
+    fn slot(&self, target: &Target) -> Arc<tokio::sync::Mutex<Option<Arc<Session>>>> {
+        // Not the name alone: a task may say another user or port for the same host.
+        let key = format!("{}\u{0}{}\u{0}{}\u{0}{:?}\u{0}{:?}", target.name, target.connection, target.host, target.port, target.user);
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
     }
+
+    fn all(&self) -> Vec<Arc<tokio::sync::Mutex<Option<Arc<Session>>>>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+}
+
+fn lost(trouble: Trouble) -> Lost {
+    Lost { message: trouble.message, hint: trouble.hint }
+}
+
+impl Hands for Reach {
+    fn task<'a>(&'a self, seat: &'a Seat, task: Task, on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>> {
+        Box::pin(async move {
+            let session = self.session(&seat.target).await?;
+            session.task(seat.r#become.as_ref(), task, on_item).await.map_err(lost)
+        })
+    }
+
+    fn control<'a>(&'a self, seat: &'a Seat, control: Control) -> BoxFuture<'a, Result<Outcome, Lost>> {
+        Box::pin(async move {
+            let session = self.session(&seat.target).await?;
+            let Control { entry, arguments, mode, diff } = control;
+            let control = session::Control { entry, arguments, mode, diff, environment: Vec::new() };
+            session.control(seat.r#become.as_ref(), control).await.map_err(lost)
+        })
+    }
+
+    fn raw<'a>(&'a self, seat: &'a Seat, line: &'a str) -> BoxFuture<'a, Result<Output, Lost>> {
+        Box::pin(async move {
+            let session = self.session(&seat.target).await?;
+            session.raw(seat.r#become.as_ref(), line).await.map_err(lost)
+        })
+    }
+
+    fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome> {
+        let mut host = self.sessions.here();
+        Box::pin(async move { carry_out(&mut host, &plan, mode, diff).1 })
+    }
+
+    fn offer(&self, sha256: &str, path: &Path) {
+        self.sessions.offer(sha256, path);
+    }
+
+    fn close<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            if let Some(session) = self.slot(target).lock().await.take() {
+                session.close().await;
+            }
+        })
+    }
+
     fn cancel(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
+        Box::pin(async move {
+            for slot in self.all() {
+                if let Some(session) = slot.lock().await.as_ref() {
+                    session.cancel().await;
+                }
+            }
+        })
     }
 }

@@ -12,8 +12,8 @@ pub mod doc;
 pub mod extra_vars;
 pub mod hosts;
 pub mod inventory;
-pub mod library;
 pub mod list;
+pub mod person;
 pub mod playbook;
 pub mod vault;
 

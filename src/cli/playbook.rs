@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::cli::library::{Person, Shelf};
+use crate::cli::person::Person;
 use crate::cli::{extra_vars, hosts, list};
 use crate::load::check;
 use crate::load::loader::{Early, Errors, Loader};
@@ -18,7 +18,9 @@ use crate::report::ansible::AnsibleForm;
 use crate::report::json::JsonLines;
 use crate::report::output::Output;
 use crate::report::terminal::{Terminal, progress_bar};
+use crate::run::files::Files;
 use crate::run::hands::Hands;
+use crate::run::here::Here;
 use crate::run::tags::Selection;
 use crate::run::{Asker, Settings, Site, Surroundings};
 use crate::source::{Diagnostic, Sources, Span};
@@ -202,7 +204,7 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<Prepared>,
 
     let folder = arguments.playbooks.first().and_then(|path| path.parent()).map(Path::to_path_buf).unwrap_or_default();
     let inventory = if arguments.inventory.is_empty() { config.inventory.clone() } else { arguments.inventory.clone() };
-    let site = hosts::site(&loader, &inventory, &arguments.limit, &folder)?;
+    let site: Arc<dyn Site> = Arc::new(hosts::Hosts::read(&loader, &inventory, &arguments.limit, &folder)?);
 
     let mut playbooks = Vec::new();
     let mut errors = Vec::new();
@@ -224,8 +226,8 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<Prepared>,
     let person: Arc<dyn Asker> = Arc::new(Person);
     let settings = settings(arguments, &config, extra_vars, &*person).map_err(one)?;
     let listener = listener(arguments, &redactor);
-    let hands: Arc<dyn Hands> = Arc::new(hosts::hands(&config, listener.clone()));
-    let library = Arc::new(Shelf(loader));
+    let hands: Arc<dyn Hands> = Arc::new(Here::new(Arc::new(hosts::Reach::new(listener.clone()))));
+    let library = Arc::new(Files::new(loader));
     let surroundings = Surroundings { site, hands, library, asker: person, listener, sources: sources.clone(), redactor };
     Ok(Some(Prepared { playbooks, settings, surroundings }))
 }
