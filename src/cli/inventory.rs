@@ -292,3 +292,119 @@ fn sorted(value: serde_json::Value) -> serde_json::Value {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOSTS: &str = "lone a=1\n[db]\nd1\n[web]\nw2 x=\"{{ y }}\"\nw1\n[site:children]\nweb\ndb\n[empty]\n[web:vars]\nz=[1]\n";
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn shown(flags: &str) -> String {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::io::Write::write_all(&mut file.as_file(), HOSTS.as_bytes()).expect("writes");
+        let words = ["inventory", "-i"].into_iter().map(str::to_owned);
+        let words = words.chain([file.path().display().to_string()]).chain(flags.split_whitespace().map(str::to_owned));
+        let arguments = <Line as clap::Parser>::parse_from(words).arguments;
+        match text(&arguments, &Sources::default()) {
+            Ok(text) => text,
+            Err(errors) => errors.into_iter().map(|error| error.message).collect(),
+        }
+    }
+
+    #[test]
+    fn a_tree_shows_groups_hosts_and_variables() {
+        insta::assert_snapshot!(shown("--graph --vars"), @r#"
+@all:
+  |--@ungrouped:
+  |  |--lone
+  |  |  |--{a = 1}
+  |--@site:
+  |  |--@web:
+  |  |  |--w2
+  |  |  |  |--{x = {{ y }}}
+  |  |  |  |--{z = [1]}
+  |  |  |--w1
+  |  |  |  |--{z = [1]}
+  |  |  |--{z = [1]}
+  |  |--@db:
+  |  |  |--d1
+  |--@empty:
+"#);
+    }
+
+    #[test]
+    fn a_list_has_the_form_of_inventory_programs() {
+        insta::assert_snapshot!(shown("--list --limit w*"), @r#"
+{
+    "_meta": {
+        "hostvars": {
+            "w1": {
+                "z": [
+                    1
+                ]
+            },
+            "w2": {
+                "x": "{{ y }}",
+                "z": [
+                    1
+                ]
+            }
+        }
+    },
+    "all": {
+        "children": [
+            "ungrouped",
+            "site",
+            "empty"
+        ]
+    },
+    "site": {
+        "children": [
+            "web",
+            "db"
+        ]
+    },
+    "web": {
+        "hosts": [
+            "w2",
+            "w1"
+        ]
+    }
+}
+"#);
+        insta::assert_snapshot!(shown("--list --yaml --export"), @r#"
+all:
+  children:
+    site:
+      children:
+        db:
+          hosts:
+            d1: {}
+        web:
+          hosts:
+            w1: {}
+            w2:
+              x: '{{ y }}'
+          vars:
+            z:
+            - 1
+    ungrouped:
+      hosts:
+        lone:
+          a: 1
+"#);
+    }
+
+    #[test]
+    fn what_is_not_there_is_told() {
+        assert_eq!(shown("--host w3"), "there is no host `w3` in the inventory");
+        assert_eq!(shown("--graph wbe"), "there is no group `wbe` in the inventory");
+        assert_eq!(shown("--list --limit x*"), "no host matches the limit `x*`");
+    }
+}

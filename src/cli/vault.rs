@@ -48,7 +48,7 @@ impl SecretArguments {
 /// # Errors
 /// There is no terminal.
 pub fn ask(prompt: &str) -> std::io::Result<String> {
-    rpassword::prompt_password(prompt)
+    rpassword::prompt_password(prompt).map_err(|error| std::io::Error::other(format!("there is no terminal ({})", plain(&error))))
 }
 
 #[derive(Clone, Debug, Args)]

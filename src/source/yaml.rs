@@ -547,4 +547,37 @@ site.yml:1:1: a value that starts with % has to be quoted (hint: quote it: "%foo
 "#
         );
     }
+
+    #[test]
+    fn no_text_makes_it_panic() {
+        let seeds = [
+            "- hosts: all\n  tasks:\n    - name: \"größe {{ x }}\"\n      copy: {src: 'a', dest: [b, *c]}\n",
+            "a: &a {x: 1}\nb:\n  <<: *a\n  c: !vault |\n    $ANSIBLE_VAULT;1.1;AES256\n    3132\n",
+            "key: \"☃ \\x41\" # äöü\n? [complex]\n: - 1:30\n  - 0x1_f\n--- !unsafe\n%TAG ! x\n",
+        ];
+        let pieces = [
+            "\t", "{{", "\"", "'", ": ", "\n", "☃", "- ", "*", "&", "!", "|", "[", "]", "{", "}", "#", "@", "\\", "\u{feff}", "\r\n",
+            "<<: ",
+        ];
+        let mut state: u64 = 7;
+        let mut next = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) as usize % below
+        };
+        for round in 0..1500 {
+            let mut text: Vec<char> = seeds[round % seeds.len()].chars().collect();
+            for _ in 0..=next(4) {
+                let at = next(text.len() + 1);
+                match next(3) {
+                    0 => drop(text.drain(at..(at + next(6)).min(text.len()))),
+                    1 => drop(text.splice(at..at, pieces[next(pieces.len())].chars())),
+                    _ => text.truncate(at.max(3)),
+                }
+            }
+            let (sources, parsed) = read(&text.iter().collect::<String>());
+            for diagnostic in &parsed.diagnostics {
+                assert!(!render::text(&sources, diagnostic, round % 2 == 0).is_empty());
+            }
+        }
+    }
 }

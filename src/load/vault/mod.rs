@@ -120,7 +120,7 @@ impl Vault {
         }
         let tried: Vec<_> = self.secrets.iter().map(|secret| format!("`{}` from {}", secret.label, secret.origin)).collect();
         Diagnostic::error(format!("no vault secret fits {name}, which has the vault id `{label}`; tried: {}", tried.join(", ")))
-            .hint("check the password; it is also told so when the text was changed after it was encrypted")
+            .hint("check the password, and that the text was not changed after it was encrypted")
     }
 
     fn keys(&self, at: usize, secret: &VaultSecret, salt: &[u8]) -> Keys {
@@ -262,6 +262,23 @@ mod tests {
         ] {
             let diagnostic = vault.decrypt(damaged.as_bytes(), "it").err().expect("is refused");
             assert!(diagnostic.message.contains(what), "{}", diagnostic.message);
+        }
+    }
+
+    /// Written by ansible-vault 2.19 with the password `pw1`.
+    const BY_ANSIBLE: [&str; 2] = [
+        "$ANSIBLE_VAULT;1.1;AES256\n39363938653833306230643137333638653230346634666438613766326437646236376161333330\n6664646365306236303664323731306461653134383530610a633064633537303965653237323037\n34346638313463356239363730383662633461616163643866346163643431643535643537333632\n3430386665616562640a386136616134636663313330393039363037353463356637366361313762\n39393266396136336539623034626265366137623237383034656163363663356633\n",
+        "$ANSIBLE_VAULT;1.2;AES256;dev\n63393962356331666161653638393931346538643337353663613533616264353430313965666363\n6661386634356362343866386562366430643337646664660a373365633834646137636633636563\n32373065613463623331386633356665306132326136323138373939643766303035386431353832\n3433613536653565380a356137393639613836646564353336353538313561376537363365393565\n39653536646339663062356537393166303838313633663864313863343633383162\n",
+    ];
+
+    #[test]
+    fn what_ansible_encrypted_is_read() {
+        let (vault, _) = vault(vec![secret("other", "not it"), secret("dev", "pw1")]);
+        for armoured in BY_ANSIBLE {
+            assert_eq!(&*vault.decrypt_text(armoured, Span::default()).expect("decrypts"), "a secret of Ansible");
+            // The same, as the value of a YAML file carries it.
+            let indented: String = armoured.lines().map(|line| format!("   {line}\n")).collect();
+            assert_eq!(&*vault.decrypt_text(&indented, Span::default()).expect("decrypts"), "a secret of Ansible");
         }
     }
 }
