@@ -11,7 +11,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("change", &["value", "formats"]),
     ("modules", &["change", "value", "formats"]),
     ("vars", &["source", "value"]),
-    ("load", &["source", "value", "modules", "vars"]),
+    ("load", &["source", "value", "change", "modules", "vars"]),
     ("connect", &["value"]),
     ("agent", &["value", "change", "modules", "connect"]),
     ("report", &["source", "value", "change"]),

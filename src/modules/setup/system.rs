@@ -113,7 +113,8 @@ pub(super) fn names(facts: &mut Facts) {
     let Some(node) = facts.text("/proc/sys/kernel/hostname").or_else(|| facts.text("/etc/hostname")) else { return };
     let hosts = facts.text("/etc/hosts").unwrap_or_default();
     let fqdn = full_name(&hosts, &node).or_else(|| {
-        if node.contains('.') {
+        // A name server that is away must not hold facts up where the host itself knows who it is.
+        if node.contains('.') || is_listed(&hosts, &node) {
             return None;
         }
         let answer = facts.query(&["getent", "hosts", &node])?;
@@ -133,6 +134,13 @@ fn full_name(hosts: &str, node: &str) -> Option<String> {
         let full = names.iter().find(|name| name.contains('.'))?;
         names.iter().any(|name| name.eq_ignore_ascii_case(node)).then(|| (*full).to_owned())
     })
+}
+
+/// Whether the text of a hosts file has the name.
+fn is_listed(hosts: &str, node: &str) -> bool {
+    let names =
+        |line: &str| line.split('#').next().is_some_and(|line| line.split_whitespace().skip(1).any(|name| name.eq_ignore_ascii_case(node)));
+    hosts.lines().any(names)
 }
 
 pub(super) fn user(facts: &mut Facts) {
