@@ -157,6 +157,12 @@ fn template_line(line: Line<'_>) -> Option<Mistake> {
 }
 
 fn tab(line: Line<'_>) -> Option<Mistake> {
+    if let Some((before, _)) = line.text.split_once(":\t").filter(|(before, _)| !before.contains(['"', '\'', '#'])) {
+        let at = before.len() + 1;
+        return Some(
+            Mistake::new(line.range(at, at + 1), "there is a tab after this colon, YAML allows only spaces").hint("replace it by a space"),
+        );
+    }
     let indent = line.text.len() - line.text.trim_start().len();
     let tab = line.text[..indent].find('\t').or_else(|| {
         let after = line.text[indent..].strip_prefix('-')?;
@@ -166,7 +172,7 @@ fn tab(line: Line<'_>) -> Option<Mistake> {
 }
 
 /// Returns the length of the quoted text that `value` begins with, quotes included.
-fn quoted_length(value: &str) -> Option<usize> {
+pub(super) fn quoted_length(value: &str) -> Option<usize> {
     let quote = value.chars().next().filter(|c| *c == '"' || *c == '\'')?;
     let mut characters = value.char_indices().skip(1).peekable();
     while let Some((at, c)) = characters.next() {

@@ -6,6 +6,7 @@ use std::sync::{Arc, RwLock};
 use serde::{Deserialize, Serialize};
 
 pub mod diagnostic;
+mod loosen;
 mod mistakes;
 pub mod node;
 pub mod render;

@@ -3,13 +3,13 @@
 //! Read as Ansible's users expect: YAML 1.1 scalars (see `scalar`), merge keys, `!vault` and `!unsafe`, and a warning where a
 //! key is given twice. Texts that nest too deep or whose aliases would expand without end are refused.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
-use super::{Diagnostic, FileId, Kind, Node, Sources, Span, mistakes, scalar};
+use super::{Diagnostic, FileId, Kind, Node, Sources, Span, loosen, mistakes, scalar};
 
 /// How deep lists and dictionaries may nest.
 const DEEPEST: usize = 200;
@@ -33,8 +33,12 @@ pub fn parse(sources: &Sources, path: &Path, text: String) -> Parsed {
     let file = sources.add(path, text);
     let source = sources.get(file);
     let text = source.as_ref().map_or("", |source| &source.text);
+    let mut loose = BTreeSet::new();
     let mut builder = Builder::new(file, text);
-    builder.run();
+    while let Err(TooFarLeft(lines)) = builder.run(&loose) {
+        loose.extend(lines);
+        builder = Builder::new(file, text);
+    }
     let Builder { documents, mut diagnostics, .. } = builder;
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| span.start));
     Parsed { documents, diagnostics, file }
@@ -68,6 +72,9 @@ struct Builder<'a> {
 /// The text cannot be read any further; why has been said.
 struct Stop;
 
+/// These lines need more spaces before the parser takes them.
+struct TooFarLeft(BTreeSet<usize>);
+
 impl<'a> Builder<'a> {
     #[allow(clippy::cast_possible_truncation)]
     fn new(file: FileId, text: &'a str) -> Self {
@@ -87,35 +94,51 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn run(&mut self) {
-        let mut parser = Parser::new_from_str(self.text);
+    /// Reads the text, the lines in `loose` with more spaces.
+    fn run(&mut self, loose: &BTreeSet<usize>) -> Result<(), TooFarLeft> {
+        let loosened;
+        let mut text = self.text;
+        if !loose.is_empty() {
+            (loosened, self.bytes) = loosen::with_spaces(self.text, loose);
+            text = &loosened;
+        }
+        let mut parser = Parser::new_from_str(text);
         while let Some(next) = parser.next_event() {
             let taken = match next {
-                Ok((Event::StreamEnd, _)) => return,
+                Ok((Event::StreamEnd, _)) => return Ok(()),
                 Ok((event, span)) => {
                     let place = self.place(span.start.index(), span.end.index());
                     self.take(event, place)
                 }
                 Err(error) => {
-                    let at = self.byte(error.marker().index());
-                    let known: Vec<_> = self.diagnostics.iter().filter_map(|earlier| earlier.span).collect();
-                    let known: Vec<_> = known.iter().map(|span| (span.start - self.skipped) as usize).collect();
-                    let found = mistakes::explain(self.text, (at - self.skipped) as usize, error.info(), &known);
-                    let span = self.shifted(found.range);
-                    // An earlier complaint about the same line is the better one.
-                    let said = self.diagnostics.iter().any(|earlier| earlier.span.is_some_and(|known| self.same_line(known, span)));
-                    if !said {
-                        let mut diagnostic = Diagnostic::error(found.message).at(span);
-                        diagnostic.label = found.label;
-                        diagnostic.hints.extend(found.hint);
-                        self.diagnostics.push(diagnostic);
+                    let at = (self.byte(error.marker().index()) - self.skipped) as usize;
+                    let lines = loosen::too_far_left(self.text, at, error.info());
+                    if !lines.is_subset(loose) && loose.len() < loosen::MOST {
+                        return Err(TooFarLeft(lines));
                     }
-                    return;
+                    self.explain(at, error.info());
+                    Err(Stop)
                 }
             };
             if taken.is_err() {
-                return;
+                break;
             }
+        }
+        Ok(())
+    }
+
+    /// Says what the parser's complaint means, unless an earlier complaint about the same line is the better one.
+    fn explain(&mut self, at: usize, info: &str) {
+        let known: Vec<_> = self.diagnostics.iter().filter_map(|earlier| earlier.span).collect();
+        let known: Vec<_> = known.iter().map(|span| (span.start - self.skipped) as usize).collect();
+        let found = mistakes::explain(self.text, at, info, &known);
+        let span = self.shifted(found.range);
+        let said = self.diagnostics.iter().any(|earlier| earlier.span.is_some_and(|known| self.same_line(known, span)));
+        if !said {
+            let mut diagnostic = Diagnostic::error(found.message).at(span);
+            diagnostic.label = found.label;
+            diagnostic.hints.extend(found.hint);
+            self.diagnostics.push(diagnostic);
         }
     }
 
@@ -489,6 +512,38 @@ warning: `a` is given twice in one dictionary; the last one counts
         assert_eq!(parsed.documents.len(), 2);
         assert!(read("").1.documents.is_empty());
         assert!(read("---\n").1.documents[0].is_null());
+    }
+
+    #[test]
+    fn lines_of_brackets_and_quotes_may_stand_far_left() {
+        for (text, value) in [
+            ("- a: [\nö,\n'y'\n]\n- 2\n", "ö"),
+            ("- a:\n    - {b: 1,\n  c: ö}\n- 2\n", "ö"),
+            ("- a: \"one\n\n  two\nö\"\n- 2\n", "one\ntwo ö"),
+            ("- a:\n    b: 'one\n  ö'\n- 2\n", "one ö"),
+        ] {
+            let list = node(text);
+            let (sources, parsed) = read(text);
+            let mut texts = Vec::new();
+            each_text(&list, &mut texts);
+            assert!(texts.iter().any(|(found, _)| found == value), "{texts:?}");
+            assert_eq!(list.as_list().map(|items| items[1].kind.clone()), Some(Kind::Int(2)), "{text}");
+            let file = sources.get(parsed.file).expect("file");
+            for (found, span) in texts {
+                let written = &file.text[span.start as usize..span.end as usize];
+                assert!(written.contains(found.split(['\n', ' ']).next_back().unwrap_or_default()), "{written}");
+            }
+        }
+        assert!(complaint("- a: [\nx: y: z\n").contains("site.yml:"));
+    }
+
+    fn each_text(node: &Node, texts: &mut Vec<(String, Span)>) {
+        match &node.kind {
+            Kind::Str(text) => texts.push((text.to_string(), node.span)),
+            Kind::List(items) => items.iter().for_each(|item| each_text(item, texts)),
+            Kind::Map(entries) => entries.iter().for_each(|(_, value)| each_text(value, texts)),
+            _ => {}
+        }
     }
 
     #[test]
