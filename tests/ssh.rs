@@ -1,5 +1,7 @@
 //! SSH connections and the agent, against a real sshd on a loopback port.
 
+#![allow(clippy::disallowed_methods, clippy::print_stderr, clippy::panic, reason = "a test sets up servers and files of its own")]
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;

@@ -185,7 +185,13 @@ impl Agent {
     }
 
     async fn send(&mut self, message: &ToAgent) -> Result<(), Trouble> {
-        match self.input.send(message).await {
+        let mut ended = self.process.ended.clone();
+        // An agent that is gone reads no more: the channel alone would wait for ever.
+        let sent = tokio::select! {
+            sent = self.input.send(message) => sent,
+            _ = ended.wait_for(Option::is_some) => Err(std::io::ErrorKind::BrokenPipe.into()),
+        };
+        match sent {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                 self.busy = false;

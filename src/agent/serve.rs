@@ -150,7 +150,7 @@ impl Agent {
                         host.set_mode(mode);
                         answer(&host, &question)
                     });
-                    self.say(&FromAgent::Answer(answered.unwrap_or_else(|broken| Err(broken))));
+                    self.say(&FromAgent::Answer(answered.unwrap_or_else(Err)));
                 }
                 ToAgent::CarryOut { plan, mode, diff, environment, foreseen } => {
                     let carried = guarded(|| {
@@ -224,7 +224,9 @@ static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 fn remember_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info.location().map_or_else(String::new, |place| format!(" at {place}"));
-        let message = info.payload_as_str().unwrap_or("no message");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().map(String::as_str).or_else(|| payload.downcast_ref::<&str>().copied());
+        let message = text.unwrap_or("no message");
         *lock(&LAST_PANIC) = Some(format!("{message}{place}"));
     }));
 }

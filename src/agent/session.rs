@@ -151,9 +151,7 @@ impl Session {
             let news = self.news(HERE, &self.heard_here);
             let ran = self.blocking(move || {
                 let mut host = lock(&host);
-                if let Err(failure) = serve::foresee(&mut host, &news) {
-                    return Err(failure);
-                }
+                serve::foresee(&mut host, &news)?;
                 host.set_environment(control.environment.clone());
                 let Control { entry, arguments, mode, diff, .. } = &control;
                 serve::guarded(|| {

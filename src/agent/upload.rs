@@ -104,8 +104,8 @@ impl Programs {
         let script = script(&program, &nonce, folder);
         let mut begun = escalate::begin(link, &script, r#become, &mark).await?;
         if let Some(place) = begun.line.strip_prefix("need ").map(str::to_owned) {
-            self.send(link, &program, &place, &mut begun).await?;
-            let next = escalate::next_mark(&mut begun, &mark).await.map_err(|error| lost(link, &error.to_string()))?;
+            let upload = self.upload(link, &program, &place).await?;
+            let next = sent(&upload, &mut begun, &mark).await.map_err(|error| lost(link, &error.to_string()))?;
             let Some(next) = next else { return Err(silent(link, &begun)) };
             begun.line = next;
         }
@@ -116,29 +116,18 @@ impl Programs {
         }
     }
 
-    async fn send(&self, link: &Link, program: &Program, place: &str, begun: &mut Begun) -> Result<(), Trouble> {
+    /// Returns what the host is to be sent: a line that says how much of what, then that.
+    async fn upload(&self, link: &Link, program: &Program, place: &str) -> Result<Vec<u8>, Trouble> {
         let mut words = place.splitn(4, ' ');
         let (system, machine, way) = (words.next().unwrap_or_default(), words.next().unwrap_or_default(), words.next().unwrap_or_default());
         if system != "Linux" || !is_ours(machine) {
             return Err(wrong_machine(link, system, machine));
         }
-        let packed;
-        let bytes: &[u8] = if way == "gzip" {
-            packed = self.packed(program).await;
-            &packed
-        } else {
-            &program.bytes
-        };
-        let head = format!("{} {}\n", if way == "gzip" { "gzip" } else { "raw" }, bytes.len());
-        let stdin = &mut begun.process.stdin;
-        let sent = async {
-            stdin.write_all(head.as_bytes()).await?;
-            stdin.write_all(bytes).await?;
-            stdin.flush().await
-        };
-        // An end in the middle has a reason that the host is about to tell.
-        let _ = sent.await;
-        Ok(())
+        let packed = if way == "gzip" { Some(self.packed(program).await) } else { None };
+        let (way, bytes) = packed.as_ref().map_or(("raw", &program.bytes), |packed| ("gzip", packed));
+        let mut upload = format!("{way} {}\n", bytes.len()).into_bytes();
+        upload.extend_from_slice(bytes);
+        Ok(upload)
     }
 
     async fn native(&self) -> Result<Arc<Program>, Trouble> {
@@ -164,6 +153,24 @@ impl Programs {
         };
         Arc::clone(self.packed.get_or_init(pack).await)
     }
+}
+
+/// Sends, and listens at the same time: a host without room says so in the middle and reads no more.
+async fn sent(upload: &[u8], begun: &mut Begun, mark: &str) -> std::io::Result<Option<String>> {
+    let mut stdin = std::mem::replace(&mut begun.process.stdin, Box::new(tokio::io::sink()));
+    let sending = async {
+        if stdin.write_all(upload).await.is_ok() {
+            let _ = stdin.flush().await;
+        }
+        // What came of it, the host tells.
+        std::future::pending::<()>().await;
+    };
+    let told = tokio::select! {
+        told = escalate::next_mark(begun, mark) => told,
+        () = sending => Ok(None),
+    };
+    begun.process.stdin = stdin;
+    told
 }
 
 impl Program {

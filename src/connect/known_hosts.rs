@@ -127,9 +127,9 @@ fn parse(line: &str, place: Place) -> Option<Line> {
         return None;
     }
     let mut words = line.split_whitespace().peekable();
-    let marker = match words.peek()? {
-        &"@cert-authority" => Marker::Authority,
-        &"@revoked" => Marker::Revoked,
+    let marker = match *words.peek()? {
+        "@cert-authority" => Marker::Authority,
+        "@revoked" => Marker::Revoked,
         _ => Marker::None,
     };
     if marker != Marker::None {
@@ -191,6 +191,7 @@ pub fn learn(file: &Path, name: &str, openssh_key: &str) -> std::io::Result<()> 
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests set up files of their own")]
 mod tests {
     use super::*;
 

@@ -26,8 +26,11 @@ pub struct Links {
     configs: Lock<HashMap<Option<String>, Arc<Config>>>,
     identities: Identities,
     /// Connections to hosts on the way, by the way that leads to them.
-    ways: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Connection>>>>>>,
+    ways: Mutex<HashMap<String, Way>>,
 }
+
+/// A connection that others go through, made when the first of them needs it.
+type Way = Arc<Mutex<Option<Arc<Connection>>>>;
 
 /// One connection to a host.
 #[derive(Debug)]

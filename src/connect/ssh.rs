@@ -318,11 +318,7 @@ async fn pump(mut read: ChannelReadHalf, mut out: DuplexStream, complaints: Comp
     let mut wanted = true;
     while let Some(message) = read.wait().await {
         match message {
-            ChannelMsg::Data { data } => {
-                if wanted && out.write_all(&data).await.is_err() {
-                    wanted = false;
-                }
-            }
+            ChannelMsg::Data { data } => wanted = wanted && out.write_all(&data).await.is_ok(),
             ChannelMsg::ExtendedData { data, ext: 1 } => complaints.push(&data),
             ChannelMsg::ExitStatus { exit_status } => ended.status = i32::try_from(exit_status).ok(),
             ChannelMsg::ExitSignal { signal_name, .. } => ended.signal = Some(format!("{signal_name:?}").to_uppercase()),
