@@ -32,8 +32,11 @@ fn plain(node: &Node) -> Value {
 
 /// How to write.
 pub struct Style {
+    /// Spaces for each level.
     pub indent: usize,
+    /// Keys in order of their names, not as they are.
     pub sort_keys: bool,
+    /// Where long texts are folded.
     pub width: usize,
     /// Collections as blocks (`Some(true)`), in brackets, or in brackets where they hold no collections (`None`).
     pub block: Option<bool>,
