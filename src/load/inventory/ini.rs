@@ -126,7 +126,7 @@ impl Reader<'_> {
                 Some((name, value)) if !name.is_empty() => own.set(name, literal::value(value, place), place),
                 _ => {
                     let message = format!("`{}` is not `name=value`", word.text);
-                    let hint = if word.text == "=" {
+                    let hint = if line.contains(" = ") {
                         "write it without spaces around the `=`"
                     } else {
                         "quote a value that has spaces: `name=\"two words\"`"
