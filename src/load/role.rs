@@ -88,7 +88,9 @@ impl Loader {
         let last = if name.contains('/') { name } else { name.rsplit('.').next().unwrap_or(name) };
         let mut places = Vec::new();
         let own = around.role.as_deref().and_then(|role| role.path.parent());
-        let folders = [around.playbook_folder.join("roles")].into_iter().chain(self.roles_path.iter().cloned());
+        // `playbooks/site.yml` with `roles/` beside `playbooks/` is how many projects are laid out, ours too.
+        let beside = around.playbook_folder.parent().map(|project| project.join("roles"));
+        let folders = [around.playbook_folder.join("roles")].into_iter().chain(self.roles_path.iter().cloned()).chain(beside);
         let folders = folders.chain(own.map(Path::to_path_buf)).chain([around.playbook_folder.clone(), around.folder.clone()]);
         for folder in folders {
             for name in [name, last] {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::change::{Attributes, Before, Change, Content, Host, Mode, Plan, Probe, Program, carry_out};
 use crate::report::event::{Event, Listener};
 use crate::run::hands::Hands;
 use crate::run::library::Library;
@@ -48,5 +49,38 @@ impl World for Outside {
 
     fn folder(&self) -> PathBuf {
         self.search.playbook_folder.clone()
+    }
+
+    fn pipe(&self, command: &str) -> Result<Vec<u8>, String> {
+        let program = Program {
+            argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
+            chdir: Some(self.search.playbook_folder.clone()).filter(|folder| folder.is_dir()),
+            ..Program::default()
+        };
+        let output = Host::new().vouched(&program).map_err(|failure| failure.to_string())?;
+        match output.rc {
+            0 => Ok(output.stdout),
+            rc => Err(format!("ended with return code {rc}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+        }
+    }
+
+    fn keep(&self, path: &Path, text: &str) -> Result<(), String> {
+        let mut changes = Vec::new();
+        let missing = path.ancestors().skip(1).take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        let private = |mode| Attributes { mode: Some(mode), ..Attributes::default() };
+        changes.extend(missing.map(|folder| Change::Directory { path: folder.to_owned(), attributes: private(0o700) }));
+        changes.reverse();
+        changes.push(Change::Write {
+            path: path.to_owned(),
+            before: Before::Any,
+            after: Content::Bytes(text.as_bytes().to_vec()),
+            attributes: private(0o600),
+            backup: false,
+            validate: None,
+            secret: true,
+        });
+        let plan = Plan::all("a generated password is kept", changes);
+        let (_, outcome) = carry_out(&mut Host::new(), &plan, Mode::Apply, false);
+        outcome.failure.map_or(Ok(()), |failure| Err(failure.to_string()))
     }
 }
