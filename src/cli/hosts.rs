@@ -118,7 +118,9 @@ impl Site for Hosts {
     }
 
     fn file(&self, host: &str) -> Option<PathBuf> {
-        self.look(|inventory| inventory.source_of(host).map(Path::to_path_buf))
+        // A host that no inventory names (an implicit localhost) belongs to the first.
+        let first = || self.inputs.iter().find(|input| !input.contains(',')).map(PathBuf::from);
+        self.look(|inventory| inventory.source_of(host).map(Path::to_path_buf)).or_else(first)
     }
 
     fn refresh(&self) -> Result<(), Diagnostic> {

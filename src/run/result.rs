@@ -323,27 +323,33 @@ impl Step {
     fn learn(&self, outcome: &Outcome, no_log: bool) {
         let by_name = outcome.secrets.iter().filter_map(|name| outcome.values.get(name.as_str()));
         let all = TELLING.iter().filter(|_| no_log).filter_map(|name| outcome.values.get(*name));
-        for value in by_name.chain(all) {
-            self.learn_value(value);
+        for value in by_name {
+            self.learn_value(value, 0);
+        }
+        for value in all {
+            self.learn_value(value, LONG_ENOUGH);
         }
         if no_log {
             for then in &outcome.then {
                 if let Then::Facts { facts, .. } | Then::Variables(facts) = then {
-                    facts.values().for_each(|value| self.learn_value(value));
+                    facts.values().for_each(|value| self.learn_value(value, LONG_ENOUGH));
                 }
             }
         }
     }
 
-    fn learn_value(&self, value: &Value) {
+    fn learn_value(&self, value: &Value, shortest: usize) {
         match value {
-            Value::Str(text) => self.run.redactor.learn(text),
-            Value::List(items) => items.iter().for_each(|item| self.learn_value(item)),
-            Value::Map(map) => map.values().for_each(|item| self.learn_value(item)),
+            Value::Str(text) if text.len() >= shortest => self.run.redactor.learn(text),
+            Value::List(items) => items.iter().for_each(|item| self.learn_value(item, shortest)),
+            Value::Map(map) => map.values().for_each(|item| self.learn_value(item, shortest)),
             _ => {}
         }
     }
 }
+
+/// What `no_log` hides is masked elsewhere too from this length on: shorter words would blot out half of every output.
+const LONG_ENOUGH: usize = 8;
 
 /// Why an outcome is not known.
 fn unknown(outcome: &Outcome) -> Option<String> {

@@ -80,7 +80,9 @@ fn none_such(name: &str) -> Live {
 
 fn map(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<Live> {
     let items = run.iterate(&subject)?;
-    let attribute = arguments.named.iter().position(|(name, _)| &**name == "attribute").map(|at| arguments.named.remove(at).1);
+    // With a filter named first, `attribute=` is that filter's own: `map('map', attribute='x')`.
+    let own = arguments.positional.is_empty();
+    let attribute = arguments.named.iter().position(|(name, _)| own && &**name == "attribute").map(|at| arguments.named.remove(at).1);
     if let Some(attribute) = attribute {
         let attribute = run.known(&attribute)?;
         let default = arguments.take(usize::MAX, "default");
