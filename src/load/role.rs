@@ -177,10 +177,19 @@ fn read_folder(around: &Around<'_>, name: &str, path: &Path, files: &RoleFiles, 
     let defaults = variables("defaults", &files.defaults, files.defaults != "main");
     let vars = variables("vars", &files.vars, files.vars != "main");
     let entry = Path::new(&files.tasks).file_stem().map_or_else(|| files.tasks.clone(), |stem| stem.to_string_lossy().into_owned());
-    let head = Arc::new(RoleHead { name: name.to_owned(), path: path.to_owned(), defaults, vars, entry });
+    let head = RoleHead { name: name.to_owned(), path: path.to_owned(), defaults, vars, entry };
 
     let meta = meta(loader, path, errors);
-    let dependencies = dependencies(around, &head, meta.as_ref(), errors);
+    let dependencies = dependencies(around, &Arc::new(head.clone()), meta.as_ref(), errors);
+    // A role sees the defaults and variables of the roles it depends on; its own are stronger.
+    let below = |own: &Arc<Map>, of: fn(&RoleHead) -> &Arc<Map>| {
+        let roles = dependencies.iter().filter_map(|dependency| dependency.role.as_ref());
+        let mut all: Map = roles.flat_map(|role| of(&role.head).iter()).map(|(name, value)| (name.clone(), value.clone())).collect();
+        all.extend(own.iter().map(|(name, value)| (name.clone(), value.clone())));
+        Arc::new(all)
+    };
+    let head =
+        Arc::new(RoleHead { defaults: below(&head.defaults, |head| &head.defaults), vars: below(&head.vars, |head| &head.vars), ..head });
     let mut inner = Around { role: Some(head.clone()), depth: around.depth + 1, ..around.clone() };
     let tasks = entry_file(&mut inner, path, "tasks", &files.tasks, (name, span), errors);
     inner.handlers = true;

@@ -141,7 +141,6 @@ pub fn write(server: &Server<'_>, host: &dyn Probe, found: &Settings, changes: &
     let after =
         Settings { persistent: merged(&found.persistent, &changes.persistent), transient: merged(&found.transient, &changes.transient) };
     let effects = vec![
-        Effect::UrlUnknown(server.address("/_cluster/health")),
         Effect::UrlUnknown(server.address("/_remote/info")),
         Effect::UrlAnswers { url: server.address(READ), body: after.json().to_string().into_bytes() },
     ];

@@ -253,17 +253,13 @@ impl Listener for Terminal {
             Event::Item { host, label, result, .. } => state.results.push((host.clone(), Some(label.clone()), (**result).clone())),
             Event::Result { host, result, .. } => {
                 let had_items = state.results.iter().any(|(known, label, _)| known == host && label.is_some());
-                let mut result = (**result).clone();
+                let result = (**result).clone();
                 if had_items {
-                    // The items have said it.
-                    if result.status == Status::Failed {
-                        state.results.retain(|(known, label, item)| {
-                            !(known == host && label.is_some() && item.status == Status::Failed && item.diagnostic.is_none())
-                        });
-                    } else {
-                        result.status = Status::Skipped;
-                    }
-                    if self.verbosity > 0 && result.status == Status::Skipped {
+                    // The items have said it, the failed ones too; a failure of the whole (a condition, say) is told here.
+                    let told = |(known, label, item): &(Arc<str>, Option<String>, TaskResult)| {
+                        known == host && label.is_some() && item.status == result.status
+                    };
+                    if result.status != Status::Failed || state.results.iter().any(told) {
                         self.progress(&state);
                         return;
                     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use crate::source::Diagnostic;
 use crate::value::{Key, Map, Value};
 use crate::vars::template::Evaluator;
 use crate::vars::template::ast::Binary;
@@ -14,8 +15,8 @@ use super::{Call, Filter, carries, items_of, known, live, select};
 pub(super) const FILTERS: &[Filter] = &[
     live("length", length),
     live("count", length),
-    carries("first", |call| edge(call, true)),
-    carries("last", |call| edge(call, false)),
+    live("first", |run, subject, _| edge(run, &subject, true)),
+    live("last", |run, subject, _| edge(run, &subject, false)),
     carries("reverse", reverse),
     carries("flatten", flatten),
     carries("batch", batch),
@@ -56,10 +57,12 @@ fn length(run: &Evaluator<'_>, subject: Live, _: Arguments) -> Outcome<Live> {
     Ok(Live::Value(Value::from(count)))
 }
 
-fn edge(call: &mut Call<'_, '_>, first: bool) -> Outcome<Value> {
-    let items = call.items()?;
+/// An empty list has no first item: that is undefined, which `default` may mend.
+fn edge(run: &Evaluator<'_>, subject: &Live, first: bool) -> Outcome<Live> {
+    let items = run.iterate(subject)?;
     let item = if first { items.into_iter().next() } else { items.into_iter().next_back() };
-    item.map_or_else(|| fail(format!("there is no {} item: the list is empty", call.name)), Ok)
+    let which = if first { "first" } else { "last" };
+    Ok(item.unwrap_or_else(|| Live::undefined(Diagnostic::error(format!("there is no {which} item: the list is empty")))))
 }
 
 fn reverse(call: &mut Call<'_, '_>) -> Outcome<Value> {
