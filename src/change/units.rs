@@ -50,7 +50,7 @@ pub fn show(name: &str, scope: &str, environment: &[(String, String)]) -> Result
 /// Returns the command line that does `action`.
 pub fn command(name: &str, action: UnitAction, scope: &str) -> Vec<String> {
     let word = word(action);
-    if !has_systemd() && scope == "system" && programs::find("service", &[]).is_some() {
+    if scope == "system" && programs::find("service", &[]).is_some() && !systemctl_answers(name) {
         let bare = name.strip_suffix(".service").unwrap_or(name);
         let argv: &[&str] = match action {
             UnitAction::Enable if programs::find("update-rc.d", &[]).is_some() => &["update-rc.d", bare, "defaults"],
@@ -70,6 +70,13 @@ pub fn command(name: &str, action: UnitAction, scope: &str) -> Vec<String> {
         argv.extend(["--".to_owned(), full_name(name)]);
     }
     argv
+}
+
+/// Whether `systemctl` works here: in containers it may be installed without a systemd to talk to.
+fn systemctl_answers(name: &str) -> bool {
+    let mut argv = systemctl("system");
+    argv.extend(["show".to_owned(), "--no-pager".to_owned(), "--".to_owned(), full_name(name)]);
+    has_systemd() || (programs::find("systemctl", &[]).is_some() && programs::run(&asking(argv), &[]).is_ok_and(|output| output.rc == 0))
 }
 
 /// Returns the word that the service manager has for `action`.

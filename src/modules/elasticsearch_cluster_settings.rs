@@ -140,10 +140,12 @@ pub fn write(server: &Server<'_>, host: &dyn Probe, found: &Settings, changes: &
     }
     let after =
         Settings { persistent: merged(&found.persistent, &changes.persistent), transient: merged(&found.transient, &changes.transient) };
-    let effects = vec![
-        Effect::UrlUnknown(server.address("/_remote/info")),
-        Effect::UrlAnswers { url: server.address(READ), body: after.json().to_string().into_bytes() },
-    ];
+    let remote = body.values().filter_map(Json::as_object).flat_map(serde_json::Map::keys).any(|name| name.starts_with("cluster.remote."));
+    let mut effects = Vec::new();
+    if remote {
+        effects.push(Effect::UrlUnknown(server.address("/_remote/info")));
+    }
+    effects.extend([Effect::UrlAnswers { url: server.address(READ), body: after.json().to_string().into_bytes() }]);
     let diff = Some((found.lines(changes), after.lines(changes)));
     server.change(
         host,

@@ -178,6 +178,12 @@ impl Stage {
         self.stop();
     }
 
+    /// Lets the play go on for a while although it was broken off, and says whether it was.
+    pub(super) fn hold_on(&self) -> bool {
+        self.stopped.store(false, Ordering::SeqCst);
+        self.broken.swap(false, Ordering::SeqCst)
+    }
+
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::SeqCst)
     }

@@ -1,6 +1,7 @@
 //! The linear strategy: all hosts of a batch go through the items together, one task after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -42,21 +43,39 @@ impl Run {
             Some(r#use) => self.imported_role(stage, r#use, &block.block, &hosts, &body).await,
             None => self.items(stage, &block.block, &hosts, &body).await,
         }
-        if stage.is_stopped() {
-            return;
-        }
         let outside = frame.block(block, false);
-        if !block.rescue.is_empty() {
+        if !block.rescue.is_empty() && !stage.is_stopped() && !self.is_interrupted() {
             let failed = self.standing_at(&hosts, Standing::Failed);
             self.set_all(&failed, Standing::Running);
             self.items(stage, &block.rescue, &failed, &outside).await;
         }
-        if !block.always.is_empty() && !stage.is_stopped() {
-            let failed = self.standing_at(&hosts, Standing::Failed);
-            self.set_all(&failed, Standing::Running);
-            self.items(stage, &block.always, &hosts, &outside).await;
-            self.set_all(&self.hosts.running(&failed), Standing::Failed);
+        if !block.always.is_empty() {
+            self.always(stage, block, &hosts, &outside).await;
         }
+    }
+
+    /// Runs the `always` of a block, also where the play is broken off or the user pressed Ctrl-C: it is there to leave
+    /// things whole. A second Ctrl-C ends it. Only `end_play` passes it by, as in Ansible.
+    async fn always(self: &Arc<Self>, stage: &Arc<Stage>, block: &Arc<Block>, hosts: &[Arc<str>], outside: &Arc<Frame>) {
+        if stage.is_stopped() && !stage.is_broken() {
+            return;
+        }
+        let (broken, interrupted) = (stage.hold_on(), self.hold_interrupt());
+        let failed = self.standing_at(hosts, Standing::Failed);
+        self.set_all(&failed, Standing::Running);
+        self.items(stage, &block.always, hosts, outside).await;
+        self.set_all(&self.hosts.running(&failed), Standing::Failed);
+        if broken {
+            stage.break_off();
+        }
+        if interrupted {
+            self.interrupted.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Forgets for a while that the user pressed Ctrl-C, and says whether they had.
+    fn hold_interrupt(&self) -> bool {
+        self.interrupted.swap(false, Ordering::SeqCst)
     }
 
     fn standing_at(&self, hosts: &[Arc<str>], standing: Standing) -> Vec<Arc<str>> {
