@@ -22,7 +22,8 @@ pub fn summary(change: &Change) -> String {
             format!("link {} {} {}", path.display(), if *hard { "=>" } else { "->" }, target.display())
         }
         Change::Remove { path, .. } => format!("remove {}", path.display()),
-        Change::Run { summary, .. } | Change::Http { summary, .. } => summary.clone(),
+        // Plans are written before it is known whether this is a check; the report says "would".
+        Change::Run { summary, .. } | Change::Http { summary, .. } => summary.strip_prefix("would ").unwrap_or(summary).to_owned(),
         Change::Unit { name, action, .. } => format!("{} {name}", units::word(*action)).trim().to_owned(),
     }
 }

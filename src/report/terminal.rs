@@ -109,6 +109,8 @@ impl Terminal {
         let mut first = match result.status {
             Status::Failed | Status::Unreachable if result.diagnostic.is_some() => String::new(),
             Status::Changed if !result.summary.is_empty() => shortened(&result.summary),
+            // What a `debug` shows says it all.
+            Status::Ok if result.verbose_always => String::new(),
             _ => result.because.clone(),
         };
         if let Some(other) = &result.delegated_to {
@@ -136,7 +138,12 @@ impl Terminal {
 
     /// Returns the values of a module whose result is its purpose (`debug`).
     fn shown_values(&self, result: &TaskResult) -> Vec<String> {
-        let shown = result.values.iter().filter(|(name, _)| !matches!(name.as_str(), Some("changed" | "failed" | "skipped" | "censored")));
+        let shown = result.values.iter().filter(|(name, _)| {
+            !matches!(
+                name.as_str(),
+                Some("changed" | "failed" | "skipped" | "item" | "ansible_loop_var" | "ansible_index_var" | "_ansible_item_label")
+            )
+        });
         shown
             .flat_map(|(name, value)| {
                 let value = self.output.redactor().mask_value(value);
