@@ -1,5 +1,7 @@
 //! Playbooks as loaded: the shipped ones are whole, and each kind of mistake is told with its place.
 
+#![allow(clippy::disallowed_methods, reason = "tests prepare their own files")]
+
 use std::path::Path;
 use std::sync::Arc;
 

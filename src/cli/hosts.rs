@@ -132,10 +132,13 @@ impl Site for Hosts {
     }
 }
 
+/// The place of one host's session, locked while it is being opened.
+type Opening = Arc<tokio::sync::Mutex<Option<Arc<Session>>>>;
+
 /// Reaches hosts: a session each, opened when it is first needed and opened anew when it was lost.
 pub struct Reach {
     sessions: Sessions,
-    open: Mutex<HashMap<String, Arc<tokio::sync::Mutex<Option<Arc<Session>>>>>>,
+    open: Mutex<HashMap<String, Opening>>,
 }
 
 impl Reach {

@@ -254,6 +254,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "the test prepares its own files")]
     fn files_include_others() {
         let folder = tempfile::tempdir().expect("folder");
         let ssh = folder.path().join(".ssh");

@@ -228,7 +228,8 @@ impl Apt {
                     for name in names {
                         let installed = host.package(bare(&name))?;
                         let fits = installed.as_deref().is_some_and(|version| fits(&name, version));
-                        if !fits && !(self.only_upgrade && installed.is_none()) {
+                        let left_out = self.only_upgrade && installed.is_none();
+                        if !fits && !left_out {
                             missing.push(name);
                         }
                     }

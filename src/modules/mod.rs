@@ -240,8 +240,11 @@ pub struct Entry {
     /// Reads the arguments and plans.
     pub plan: fn(&Map, &dyn Probe) -> Result<Plan, Failure>,
     /// Reads the arguments and makes the result.
-    pub result: fn(&Map, &Plan, &[Done], &dyn Probe) -> Result<Map, Failure>,
+    pub result: MakesResult,
 }
+
+/// Makes what `register` gets, of a task's arguments, its plan and what was done.
+pub type MakesResult = fn(&Map, &Plan, &[Done], &dyn Probe) -> Result<Map, Failure>;
 
 impl Entry {
     const fn of<M: Module>() -> Self {

@@ -49,8 +49,11 @@ fn facts_d() -> String {
     "/etc/ansible/facts.d".to_owned()
 }
 
+/// Gathers one group of facts.
+type Gather = fn(&mut Facts);
+
 /// The groups of facts, the part of the facts each belongs to, and who gathers it.
-const GROUPS: &[(&str, &str, fn(&mut Facts))] = &[
+const GROUPS: &[(&str, &str, Gather)] = &[
     ("distribution", "min", system::distribution),
     ("platform", "min", system::platform),
     ("fqdn", "min", system::names),

@@ -56,17 +56,6 @@ pub(super) enum State {
     Reloaded,
 }
 
-impl State {
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::Started => "started",
-            Self::Stopped => "stopped",
-            Self::Restarted => "restarted",
-            Self::Reloaded => "reloaded",
-        }
-    }
-}
-
 /// Whose units.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]

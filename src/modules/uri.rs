@@ -35,6 +35,7 @@ pub struct Uri {
     src: Option<String>,
     /// Whether `src` lies on the host.
     #[serde(default)]
+    #[expect(dead_code, reason = "`prepare` reads it")]
     remote_src: bool,
     /// Status codes that mean success.
     #[serde(default = "ok")]
@@ -126,6 +127,9 @@ fn half_a_minute() -> u64 {
 pub(super) fn agent() -> String {
     "windlass".to_owned()
 }
+
+/// What is sent, and its `Content-Type` where it has one.
+type Body = (Vec<u8>, Option<String>);
 
 impl Module for Uri {
     const NAME: &'static str = "uri";
@@ -292,7 +296,7 @@ impl Uri {
     }
 
     /// Returns the body and its type.
-    fn content(&self, host: &dyn Probe) -> Result<Option<(Vec<u8>, Option<String>)>, Failure> {
+    fn content(&self, host: &dyn Probe) -> Result<Option<Body>, Failure> {
         if let Some(src) = &self.src {
             let bytes = match &self._src {
                 Some(text) => base64::engine::general_purpose::STANDARD.decode(text).ok(),

@@ -26,7 +26,7 @@ pub fn hosts<T: AsRef<str>>(names: &[T]) -> String {
             });
         }
     }
-    folded.sort_by(|a, b| a.replace('[', "").cmp(&b.replace('[', "")));
+    folded.sort_by_cached_key(|name| name.replace('[', ""));
     folded.join(" ")
 }
 

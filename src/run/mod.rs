@@ -1,6 +1,6 @@
 //! Drives plays. Read [`run`] first, then `play`, then `strategy`: that is the whole loop.
 //!
-//! A play's hosts go through its items together, task by task (`strategy`); one task on one host is a [`step`]: when →
+//! A play's hosts go through its items together, task by task (`strategy`); one task on one host is a `step`: when →
 //! loop → arguments → host → register. What a step came to is settled (`task`): counts, facts, notified handlers, and
 //! whether the host goes on. Failures stay inside the `block` that rescues them.
 

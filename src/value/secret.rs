@@ -42,11 +42,13 @@ impl<T: schemars::JsonSchema> schemars::JsonSchema for Secret<T> {
 /// Texts shorter than this are not masked: they would blot out half of every output and hide nothing.
 pub const SHORTEST: usize = 4;
 
+/// Texts to mask, longest first, so that a secret within a secret leaves no rest.
+type Forms = BTreeSet<(std::cmp::Reverse<usize>, String)>;
+
 /// Knows every secret of a run, in every form it may show up in, and masks them. Cheap to clone: clones share what they know.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    /// Longest first, so that a secret within a secret leaves no rest.
-    forms: Arc<RwLock<BTreeSet<(std::cmp::Reverse<usize>, String)>>>,
+    forms: Arc<RwLock<Forms>>,
 }
 
 impl fmt::Debug for Redactor {

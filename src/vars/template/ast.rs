@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use crate::value::Value;
 
-use super::super::filters::Filter;
-use super::super::tests::Test;
+use crate::vars::filters::Filter;
+use crate::vars::tests::Test;
 
 /// Bytes `start..end` of a template's text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

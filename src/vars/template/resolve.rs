@@ -18,7 +18,7 @@ impl Evaluator<'_> {
             return Ok(Some(known.clone()));
         }
         let live = match name {
-            "omit" => Live::str(super::super::OMIT),
+            "omit" => Live::str(crate::vars::OMIT),
             "vars" => Live::Vars,
             "hostvars" if !self.vars.host_names().is_empty() => Live::HostVars,
             _ => match self.vars.get(name) {
