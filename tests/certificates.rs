@@ -1,5 +1,7 @@
 //! Certificates and stores against `openssl` and Java's `keytool`. A test is skipped only where its tool is missing.
 
+#![allow(clippy::panic, clippy::disallowed_methods, reason = "a test runs the tools it compares with, on files of its own")]
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -12,7 +14,6 @@ const PASSWORD: &str = "CERT_PASSWORD";
 
 /// Runs a tool; `None` where there is none.
 fn tool(folder: &Path, argv: &[&str]) -> Option<Output> {
-    #[allow(clippy::disallowed_methods, reason = "a test runs the tools it compares with")]
     let output = Command::new(argv[0]).args(&argv[1..]).current_dir(folder).env("LC_ALL", "C").output();
     match output {
         Ok(output) => Some(output),
@@ -27,7 +28,6 @@ fn text(output: &Output) -> String {
     text
 }
 
-#[allow(clippy::disallowed_methods, reason = "a test writes files for the tools it compares with")]
 fn put(folder: &Path, name: &str, content: impl AsRef<[u8]>) {
     fs::write(folder.join(name), content).expect("write");
 }

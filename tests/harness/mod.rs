@@ -1,6 +1,12 @@
 //! What the end-to-end tests share: a folder of its own with inventory and playbooks, a clean environment, the built
 //! program, and where it is allowed, real SSH hosts.
 #![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a test starts the program, lays out its own files and says why it is skipped"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
