@@ -131,8 +131,8 @@ fn minute() -> u64 {
 impl Module for Apt {
     const NAME: &'static str = "apt";
     const RESTS: bool = false;
-    // An in-memory host has no apt; the judgement is tested below.
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] =
+        &[Example { title: "Install two packages", task: "{name: [openssl, curl], state: present}", given: &[], changes: true }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         if host.find_program("apt-get")?.is_none() {

@@ -22,8 +22,8 @@ fn default_message() -> String {
 impl Module for Fail {
     const NAME: &'static str = "fail";
     const RUNS: Runs = Runs::WithoutHost;
-    // It always fails, which is no example of a host in the state that was asked for.
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] =
+        &[Example { title: "End here, and say why", task: "msg: this playbook needs three nodes", given: &[], changes: false }];
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         Err(Failure::failed(self.msg.as_str()))

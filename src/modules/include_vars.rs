@@ -52,8 +52,12 @@ impl Module for IncludeVars {
     const NAME: &'static str = "include_vars";
     const RUNS: Runs = Runs::WithoutHost;
     const FREE_FORM: Option<&'static str> = Some("file");
-    // What it loads lies on the controller, where an example has no files.
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[Example {
+        title: "Load the variables of one site, below a name",
+        task: "{file: dr-site.yml, name: site}",
+        given: &[("controller:vars/dr-site.yml", "nodes: 3\n")],
+        changes: false,
+    }];
 
     fn prepare(map: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         let module: Self = arguments::from_map(map)?;

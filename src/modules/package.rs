@@ -52,8 +52,12 @@ pub struct Package {
 impl Module for Package {
     const NAME: &'static str = "package";
     const RESTS: bool = false;
-    // An in-memory host has no package manager; the judgement is tested with `apt`.
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[Example {
+        title: "Install a package with the manager that the host has",
+        task: "{name: openssl, state: present}",
+        given: &[],
+        changes: true,
+    }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let mut there = Vec::new();

@@ -37,8 +37,12 @@ pub struct Service {
 impl Module for Service {
     const NAME: &'static str = "service";
     const RESTS: bool = false;
-    // An in-memory host has no services; the tests of `systemd` hold for this one too.
-    const EXAMPLES: &'static [Example] = &[];
+    const EXAMPLES: &'static [Example] = &[Example {
+        title: "Restart a service, which changes the host each time",
+        task: "{name: elasticsearch, state: restarted}",
+        given: &[],
+        changes: true,
+    }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         if self.state.is_none() && self.enabled.is_none() {
