@@ -30,7 +30,7 @@ pub(in crate::vars) struct Syntax {
 impl Syntax {
     /// Returns how texts of playbooks and variable files are read.
     pub(in crate::vars) fn inline() -> Self {
-        Self { keep_trailing_newline: false, literal_backslashes: true, ..Self::file() }
+        Self { literal_backslashes: true, ..Self::file() }
     }
 
     /// Returns how template files are read.
