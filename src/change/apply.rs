@@ -83,8 +83,8 @@ fn write(
 ) -> Result<Done, Failure> {
     still_is(path, before)?;
     let found = stat_of(path, false)?.filter(|stat| stat.kind == FileKind::File);
-    let temporary = Temporary::beside(path);
-    let mut file = temporary.create()?;
+    let mut temporary = Temporary::beside(path);
+    let mut file = temporary.create(path)?;
     fill(host, &mut file, content).map_err(|failure| about(failure, path))?;
     if found.is_some() {
         keep_extended(path, temporary.path());

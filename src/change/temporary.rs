@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -31,28 +31,38 @@ pub fn is_temporary(name: &str) -> bool {
 #[derive(Debug)]
 pub struct Temporary {
     path: PathBuf,
+    /// Keeps the lock on the file by which others see that it is in use.
+    lock: Option<File>,
 }
 
 impl Temporary {
     /// Returns a new name beside `target`. Nothing is made yet.
     pub fn beside(target: &Path) -> Self {
-        let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let short: String = name.chars().take(40).collect();
-        let path = target.with_file_name(format!("{PREFIX}{:012x}-{short}", rand::random::<u64>() >> 16));
+        let path = target.with_file_name(format!("{PREFIX}{:012x}{}", rand::random::<u64>() >> 16, ending(target)));
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
-        Self { path }
+        Self { path, lock: None }
     }
 
-    /// Makes the file, readable by its owner alone.
+    /// Makes the file, readable by its owner alone, and removes what a killed predecessor left of it.
     ///
     /// # Errors
     /// Names the folder that cannot be written to.
-    pub fn create(&self) -> Result<File, Failure> {
-        let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
-        opened.map_err(|error| {
-            let folder = self.path.parent().unwrap_or(&self.path);
-            Failure::io(if folder.is_dir() { "make a file in" } else { "find the folder" }, folder, &error)
-        })
+    pub fn create(&mut self, target: &Path) -> Result<File, Failure> {
+        sweep(target);
+        loop {
+            let opened = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path);
+            let file = opened.map_err(|error| {
+                let folder = self.path.parent().unwrap_or(&self.path);
+                Failure::io(if folder.is_dir() { "make a file in" } else { "find the folder" }, folder, &error)
+            })?;
+            // Not every file system has locks. There nobody sweeps either.
+            let _ = file.try_lock();
+            if file.metadata().map_or(1, |stat| stat.nlink()) > 0 {
+                self.lock = file.try_clone().ok();
+                return Ok(file);
+            }
+            // Somebody swept between the two: once more.
+        }
     }
 
     /// Returns its path.
@@ -90,6 +100,27 @@ impl Drop for Temporary {
     }
 }
 
+/// Returns how the names of temporary files for `target` end.
+fn ending(target: &Path) -> String {
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    format!("-{}", name.chars().take(40).collect::<String>())
+}
+
+/// Removes temporary files for `target` that nobody has locked: whoever made them was killed.
+fn sweep(target: &Path) {
+    let (Some(folder), ending) = (target.parent(), ending(target)) else { return };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let random = name.to_str().and_then(|name| name.strip_prefix(PREFIX)).and_then(|rest| rest.strip_suffix(&ending));
+        if random.is_none_or(|random| random.len() != 12) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        if File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            remove(&entry.path());
+        }
+    }
+}
+
 #[allow(clippy::disallowed_methods, reason = "removes only what this file made")]
 fn remove(path: &Path) {
     let _ = fs::remove_file(path);
@@ -111,11 +142,28 @@ mod tests {
     #[test]
     fn a_temporary_file_goes_when_it_is_dropped() {
         let folder = tempfile::tempdir().expect("folder");
-        let temporary = Temporary::beside(&folder.path().join("a"));
-        drop(temporary.create().expect("made"));
+        let target = folder.path().join("a");
+        let mut temporary = Temporary::beside(&target);
+        drop(temporary.create(&target).expect("made"));
         let path = temporary.path().to_owned();
         assert!(path.exists() && is_temporary(&path.file_name().expect("name").to_string_lossy()));
         drop(temporary);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_swept_and_what_another_uses_is_not() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in [".windlass-0123456789ab-a", ".windlass-0123456789ab-b", ".windlass-mine-a", "other"] {
+            fs::write(path(name), "x").expect("write");
+        }
+        let mut used = Temporary::beside(&path("a"));
+        drop(used.create(&path("a")).expect("made"));
+        let mut next = Temporary::beside(&path("a"));
+        drop(next.create(&path("a")).expect("made"));
+        assert!(!path(".windlass-0123456789ab-a").exists());
+        assert!(used.path().exists() && next.path().exists());
+        assert!(path(".windlass-0123456789ab-b").exists() && path(".windlass-mine-a").exists() && path("other").exists());
     }
 }

@@ -303,7 +303,11 @@ impl Connection {
         let complaints = Complaints::default();
         let (tell, ended) = watch::channel(None);
         tokio::spawn(pump(read, theirs, complaints.clone(), tell));
-        let stdin = Input { writer: Box::pin(write.make_writer()), channel: Arc::clone(&write) };
+        let mut watched = ended.clone();
+        let gone = async move {
+            let _ = watched.wait_for(Option::is_some).await;
+        };
+        let stdin = Input { writer: Box::pin(write.make_writer()), gone: Box::pin(gone), over: false, channel: Arc::clone(&write) };
         Ok(Process { stdin: Box::new(stdin), stdout: Box::new(ours), complaints, ended, keep: Box::new(Closer(write)) })
     }
 
@@ -334,20 +338,37 @@ async fn pump(mut read: ChannelReadHalf, mut out: DuplexStream, complaints: Comp
 /// A program's input. The program is told its end when this is dropped.
 struct Input {
     writer: Pin<Box<dyn AsyncWrite + Send>>,
+    /// The end of the program. A writer that waits for room in the channel never hears of it by itself.
+    gone: Pin<Box<dyn Future<Output = ()> + Send>>,
+    over: bool,
     channel: Arc<ChannelWriteHalf<Msg>>,
+}
+
+impl Input {
+    /// Makes an endless wait for a program that has ended the error that it is.
+    fn unless_gone<T>(&mut self, context: &mut Context<'_>, polled: Poll<std::io::Result<T>>) -> Poll<std::io::Result<T>> {
+        if polled.is_ready() {
+            return polled;
+        }
+        self.over = self.over || self.gone.as_mut().poll(context).is_ready();
+        if self.over { Poll::Ready(Err(std::io::ErrorKind::BrokenPipe.into())) } else { Poll::Pending }
+    }
 }
 
 impl AsyncWrite for Input {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<std::io::Result<usize>> {
-        self.writer.as_mut().poll_write(context, bytes)
+        let polled = self.writer.as_mut().poll_write(context, bytes);
+        self.unless_gone(context, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.writer.as_mut().poll_flush(context)
+        let polled = self.writer.as_mut().poll_flush(context);
+        self.unless_gone(context, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        self.writer.as_mut().poll_shutdown(context)
+        let polled = self.writer.as_mut().poll_shutdown(context);
+        self.unless_gone(context, polled)
     }
 }
 

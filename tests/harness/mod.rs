@@ -53,7 +53,9 @@ impl Run {
     /// Returns the counts of a host's recap line.
     #[track_caller]
     pub fn recap(&self, host: &str) -> String {
-        let line = self.stdout.lines().rev().find(|line| line.starts_with(host) && line.contains(" : ok="));
+        // Hosts with the same counts share a line.
+        let is_of = |line: &&str| line.split_once(" : ok=").is_some_and(|(hosts, _)| hosts.split_whitespace().any(|name| name == host));
+        let line = self.stdout.lines().rev().find(is_of);
         let line = line.unwrap_or_else(|| panic!("no recap for {host} in\n{}", self.all()));
         line.split(" : ").nth(1).unwrap_or_default().split_whitespace().collect::<Vec<_>>().join(" ")
     }

@@ -61,7 +61,7 @@ fn no_agent(hosts: &Hosts) {
 }
 
 fn left(hosts: &Hosts) -> String {
-    hosts.exec("h1", "find / -xdev -name '.windlass-*'; find /tmp /var/tmp -name '*windlass*'")
+    hosts.exec("h1", "find / -xdev -name '.windlass-*'; find /tmp /var/tmp -name '*windlass*' | grep -v windlass-hosts-; true")
 }
 
 /// The old file is there, whole.
@@ -147,13 +147,6 @@ fn what_a_task_runs_ends_with_agent_connection_and_controller() {
     has(&run.all(), &["the connection to h1 was lost"]);
     wait_until("the end of the command", || !sleeps(&hosts));
     hosts.start_sshd("h1");
-
-    let child = start(&site, "");
-    wait_for_sleep(&hosts);
-    kill_agents(&hosts);
-    let run = finish(&site, child).code(4);
-    has(&run.all(), &["the agent on h1 was ended by signal"]);
-    wait_until("the end of the command", || !sleeps(&hosts));
 
     assert!(!hosts.try_exec("h1", "test -e /srv/after").0);
     assert_eq!(left(&hosts), "");
