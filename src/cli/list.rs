@@ -96,6 +96,12 @@ fn walk(items: &[Item], inherited: &[String], role: Option<&str>, rows: &mut Vec
         match item {
             Item::Block(block) => {
                 let tags = joined(inherited, &block.keywords);
+                let imported = block.role.as_deref().and_then(|r#use| r#use.role.as_ref());
+                for dependency in imported.iter().flat_map(|role| &role.dependencies) {
+                    if let Some(role) = &dependency.role {
+                        of_role(role, &joined(&tags, &dependency.keywords), rows);
+                    }
+                }
                 let role = block.role.as_deref().and_then(|r#use| r#use.role.as_deref()).map(|role| role.head.name.as_str()).or(role);
                 for items in [&block.block, &block.rescue, &block.always] {
                     walk(items, &tags, role, rows);
@@ -113,7 +119,7 @@ fn title(task: &Task, role: Option<&str>) -> String {
         Action::IncludeTasks { .. } => "include_tasks".to_owned(),
         Action::IncludeRole { .. } => "include_role".to_owned(),
     });
-    match role {
+    match role.filter(|_| task.name.is_some()) {
         Some(role) => format!("{role} : {name}"),
         None => name,
     }

@@ -220,7 +220,7 @@ pub(super) fn outcome(plan: &Plan, done: &[Done], strip: bool) -> Result<Map, Fa
         || format!("non-zero return code {}", output.rc),
         |last| format!("non-zero return code {}: {}", output.rc, last.trim()),
     );
-    values.shift_remove("msg");
+    values.insert("msg".into(), "non-zero return code".into());
     Err(Failure::Failed { message, hint: None, values })
 }
 

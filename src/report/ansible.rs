@@ -27,6 +27,8 @@ pub struct AnsibleForm {
 struct State {
     /// Whether to print skipped hosts.
     items_seen: Vec<Arc<str>>,
+    /// The module of the task at work.
+    module: String,
 }
 
 impl AnsibleForm {
@@ -58,7 +60,7 @@ impl AnsibleForm {
         }
         let dump = |always: bool| if always || self.verbosity > 0 { format!(" => {}", self.dump(result)) } else { String::new() };
         let line = match result.status {
-            Status::Ok => self.output.paint(Colour::Green, &format!("ok: {who}{item}{}", dump(result.verbose_always))),
+            Status::Ok => self.output.paint(Colour::Green, &format!("ok: {who}{item}{}", dump(result.verbose_always || self.is_assert()))),
             Status::Changed => self.output.paint(Colour::Yellow, &format!("changed: {who}{item}{}", dump(result.verbose_always))),
             Status::Skipped => self.output.paint(Colour::Cyan, &format!("skipping: {who}{item}{}", dump(false))),
             Status::Unknown => self.output.paint(Colour::Magenta, &format!("unknown: {who}{item} => {}", result.because)),
@@ -79,6 +81,11 @@ impl AnsibleForm {
         }
     }
 
+    /// Whether the task is an `assert`, which tells that all is well.
+    fn is_assert(&self) -> bool {
+        self.state.lock().is_ok_and(|state| state.module == "assert")
+    }
+
     fn dump(&self, result: &TaskResult) -> String {
         if result.no_log {
             let changed = result.status == Status::Changed;
@@ -91,16 +98,21 @@ impl AnsibleForm {
             values.retain(|name, _| !name.as_str().is_some_and(|name| INTERNAL.contains(&name)));
         }
         if result.verbose_always {
-            values.retain(|name, _| !matches!(name.as_str(), Some("changed" | "failed" | "skipped")));
+            let variable = values.get("ansible_loop_var").map(ToString::to_string);
+            let index = values.get("ansible_index_var").map(ToString::to_string);
+            let is_noise = |name: &str| {
+                matches!(name, "changed" | "failed" | "skipped" | "ansible_loop_var" | "ansible_index_var")
+                    || variable.as_deref() == Some(name)
+                    || index.as_deref() == Some(name)
+            };
+            values.retain(|name, _| !name.as_str().is_some_and(is_noise));
         } else {
             values.entry("changed".into()).or_insert(Value::Bool(result.status == Status::Changed));
         }
         let mut values = Value::from(values);
-        if let Value::Map(map) = &mut values {
-            Arc::make_mut(map).sort_keys();
-        }
+        sort_keys(&mut values);
         let json = to_json(&self.output.redactor().mask_value(&values));
-        if result.verbose_always || self.verbosity >= 2 { indented(&json) } else { one_line(&json) }
+        if result.verbose_always || self.is_assert() || self.verbosity >= 2 { indented(&json) } else { one_line(&json) }
     }
 
     fn diff(&self, diff: &Difference) {
@@ -131,6 +143,19 @@ impl AnsibleForm {
             ));
         }
         self.output.line("");
+    }
+}
+
+/// Sorts the keys of dictionaries, inner ones too.
+fn sort_keys(value: &mut Value) {
+    match value {
+        Value::Map(map) => {
+            let map = Arc::make_mut(map);
+            map.sort_keys();
+            map.values_mut().for_each(sort_keys);
+        }
+        Value::List(items) => Arc::make_mut(items).iter_mut().for_each(sort_keys),
+        _ => {}
     }
 }
 
@@ -167,9 +192,10 @@ impl Listener for AnsibleForm {
                 self.banner(&if name.is_empty() { format!("PLAY{mode}") } else { format!("PLAY [{name}]{mode}") });
             }
             Event::PlayWithoutHosts { .. } => self.output.line("skipping: no hosts matched"),
-            Event::TaskStarted { name, place, handler, check, .. } => {
+            Event::TaskStarted { name, module, place, handler, check, .. } => {
                 if let Ok(mut state) = self.state.lock() {
                     state.items_seen.clear();
+                    state.module.clone_from(module);
                 }
                 let mode = if *check { " [CHECK MODE]" } else { "" };
                 self.banner(&format!("{} [{name}]{mode}", if *handler { "RUNNING HANDLER" } else { "TASK" }));
@@ -185,8 +211,11 @@ impl Listener for AnsibleForm {
             }
             Event::Result { host, result, .. } => {
                 let had_items = self.state.lock().is_ok_and(|state| state.items_seen.contains(host));
-                // The items have said it; only what went wrong as a whole is said again.
-                let quiet = had_items && matches!(result.status, Status::Ok | Status::Changed | Status::Unknown);
+                // The items have said it; only what stopped all of it is said again.
+                let quiet = had_items && matches!(result.status, Status::Ok | Status::Changed | Status::Unknown | Status::Failed);
+                if quiet && result.ignored {
+                    self.output.line(&self.output.paint(Colour::Cyan, "...ignoring"));
+                }
                 if !quiet {
                     self.result(host, result, None);
                 }
@@ -195,9 +224,10 @@ impl Listener for AnsibleForm {
                 let left = of.saturating_sub(*attempt);
                 self.output.line(&format!("FAILED - RETRYING: [{host}]: {task} ({left} retries left)."));
             }
-            Event::Included { file, hosts } => {
+            Event::Included { file, hosts, label } => {
                 let hosts: Vec<_> = hosts.iter().map(|host| &**host).collect();
-                self.output.line(&self.output.paint(Colour::Cyan, &format!("included: {file} for {}", hosts.join(", "))));
+                let item = label.as_ref().map(|label| format!(" => (item={label})")).unwrap_or_default();
+                self.output.line(&self.output.paint(Colour::Cyan, &format!("included: {file} for {}{item}", hosts.join(", "))));
             }
             Event::Warning { message } => self.output.line(&self.output.paint(Colour::Magenta, &format!("[WARNING]: {message}"))),
             Event::Diagnostic { text } => self.output.line(text),

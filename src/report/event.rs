@@ -59,6 +59,8 @@ pub enum Event {
     Included {
         file: String,
         hosts: Vec<Arc<str>>,
+        /// The item of the loop that it was included for.
+        label: Option<String>,
     },
     /// Something the user should know.
     Warning {

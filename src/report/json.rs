@@ -52,8 +52,8 @@ fn describe(event: &Event, output: &Output) -> (&'static str, Json) {
         Event::Retry { host, task, attempt, of, result } => {
             ("retry", merged(json!({"host": &**host, "task": task, "attempt": attempt, "of": of}), result, output))
         }
-        Event::Included { file, hosts } => {
-            ("included", json!({"file": file, "hosts": hosts.iter().map(|host| &**host).collect::<Vec<_>>()}))
+        Event::Included { file, hosts, label } => {
+            ("included", json!({"file": file, "label": label, "hosts": hosts.iter().map(|host| &**host).collect::<Vec<_>>()}))
         }
         Event::Warning { message } => ("warning", json!({"message": message})),
         Event::Diagnostic { text } => ("diagnostic", json!({"text": text})),

@@ -285,7 +285,7 @@ impl Listener for Terminal {
                     ));
                 }
             }
-            Event::Included { file, hosts } => {
+            Event::Included { file, hosts, .. } => {
                 if self.verbosity > 0 {
                     self.output.line(&format!("  {} {}  {file}", self.output.paint(Colour::Cyan, "included    "), fold::hosts(hosts)));
                 }

@@ -8,7 +8,6 @@ use crate::run::Run;
 use crate::run::controller::SharedEngine;
 use crate::run::frame::Frame;
 use crate::run::library::{Entries, From};
-use crate::run::looping::loop_variables;
 use crate::run::scope::TaskVariables;
 use crate::run::stage::Stage;
 use crate::run::step::{Step, Stop};
@@ -20,6 +19,7 @@ use crate::vars::Truth;
 struct Group {
     what: What,
     own: Map,
+    label: Option<String>,
     hosts: Vec<Arc<str>>,
 }
 
@@ -30,10 +30,13 @@ enum What {
     Role { name: String, entries: Entries, public: bool },
 }
 
+/// One thing that a host includes: what, the loop's variables, and the label of the item.
+type Inclusion = (What, Map, Option<String>);
+
 /// What was read.
 enum Read {
     Tasks(String, Vec<Item>),
-    Role(Arc<RoleUse>, Arc<Role>),
+    Role(Arc<RoleUse>, Arc<Role>, bool),
 }
 
 impl Run {
@@ -48,6 +51,14 @@ impl Run {
         is_handler: bool,
     ) {
         let Some(first) = hosts.first() else { return };
+        self.tell(Event::TaskStarted {
+            name: name.clone(),
+            module: if matches!(task.action, Action::IncludeRole { .. }) { "include_role" } else { "include_tasks" }.to_owned(),
+            place: self.sources.place(task.span),
+            handler: is_handler,
+            hosts: hosts.len(),
+            check: self.settings.check,
+        });
         let once = self.flags(stage, task, frame, first).is_ok_and(|flags| flags.once);
         let mut groups: Vec<Group> = Vec::new();
         for host in if once { std::slice::from_ref(first) } else { hosts } {
@@ -67,11 +78,16 @@ impl Run {
             };
             let for_hosts = if once { hosts.to_vec() } else { vec![host.clone()] };
             match included {
-                Ok(included) => {
-                    for (what, own) in included {
+                Ok((included, registered)) => {
+                    if let Some(register) = task.register.as_ref().and_then(|register| register.value.as_str()) {
+                        for host in &for_hosts {
+                            self.hosts.with(host, |host| host.set(register, registered.clone()));
+                        }
+                    }
+                    for (what, own, label) in included {
                         match groups.iter_mut().find(|group| group.what == what && group.own == own) {
                             Some(group) => group.hosts.extend(for_hosts.iter().cloned()),
-                            None => groups.push(Group { what, own, hosts: for_hosts.clone() }),
+                            None => groups.push(Group { what, own, label, hosts: for_hosts.clone() }),
                         }
                     }
                 }
@@ -82,11 +98,16 @@ impl Run {
                 }
             }
         }
+        let mut all = Vec::new();
         for group in groups {
-            self.included(stage, task, frame, &name, group, is_handler).await;
+            all.extend(self.included(stage, task, frame, &name, group, is_handler).await);
+        }
+        for (read, hosts, inner) in all {
+            self.run_included(stage, read, &hosts, &inner, is_handler).await;
         }
     }
 
+    /// Reads what a group of hosts includes, and tells it; `None` where that cannot be read.
     async fn included(
         self: &Arc<Self>,
         stage: &Arc<Stage>,
@@ -95,17 +116,18 @@ impl Run {
         name: &str,
         group: Group,
         is_handler: bool,
-    ) {
+    ) -> Option<(Read, Vec<Arc<str>>, Arc<Frame>)> {
         let hosts = self.hosts.running(&group.hosts);
-        let (apply, public) = match &task.action {
-            Action::IncludeTasks { apply, .. } | Action::IncludeRole { apply, .. } => {
-                (apply.as_deref(), matches!(&group.what, What::Role { public: true, .. }))
-            }
-            Action::Module { .. } => (None, false),
+        let apply = match &task.action {
+            Action::IncludeTasks { apply, .. } | Action::IncludeRole { apply, .. } => apply.as_deref(),
+            Action::Module { .. } => None,
         };
         let read = match self.read(stage, task, &group.what, is_handler) {
             Ok(read) => read,
-            Err(diagnostics) => return self.not_included(stage, task, frame, name, &hosts, diagnostics).await,
+            Err(diagnostics) => {
+                self.not_included(stage, task, frame, name, &hosts, diagnostics).await;
+                return None;
+            }
         };
         let mut parameters = (*task.keywords.vars).clone();
         parameters.extend(group.own);
@@ -113,23 +135,31 @@ impl Run {
         for host in &hosts {
             self.hosts.with(host, |host| host.counts.ok += 1);
         }
+        let file = match &read {
+            Read::Tasks(file, _) => file.clone(),
+            Read::Role(_, role, _) => role.head.name.clone(),
+        };
+        self.tell(Event::Included { file, hosts: hosts.clone(), label: group.label });
+        Some((read, hosts, inner))
+    }
+
+    /// Runs what was included, on the hosts that still take part.
+    async fn run_included(self: &Arc<Self>, stage: &Arc<Stage>, read: Read, hosts: &[Arc<str>], inner: &Arc<Frame>, is_handler: bool) {
         match read {
-            Read::Tasks(file, items) => {
-                self.tell(Event::Included { file, hosts: hosts.clone() });
+            Read::Tasks(_, items) => {
                 if is_handler {
-                    self.handler_items(stage, &items, &hosts, &inner).await;
+                    self.handler_items(stage, &items, hosts, inner).await;
                 } else {
-                    self.items(stage, &items, &hosts, &inner).await;
+                    self.items(stage, &items, hosts, inner).await;
                 }
             }
-            Read::Role(r#use, role) => {
-                self.tell(Event::Included { file: role.head.name.clone(), hosts: hosts.clone() });
+            Read::Role(r#use, role, public) => {
                 let ring = inner.role_use(&r#use, &role, None);
                 stage.take_in_handlers(&ring, &role);
                 if public {
                     stage.expose(&role);
                 }
-                self.role(stage, &r#use, &role, &role.tasks, &hosts, &inner, true).await;
+                self.role(stage, &r#use, &role, &role.tasks, hosts, inner, true).await;
             }
         }
     }
@@ -154,11 +184,11 @@ impl Run {
             span: task.span,
         };
         match (what, &task.action) {
-            (What::Role { name, entries, .. }, Action::IncludeRole { role: r#use, .. }) => {
+            (What::Role { name, entries, public }, Action::IncludeRole { role: r#use, .. }) => {
                 from.span = r#use.span;
                 let role = self.library.role(name, entries, &from)?;
                 let r#use = RoleUse { name: Value::str(name), parameters: Arc::default(), role: Some(role.clone()), ..(**r#use).clone() };
-                Ok(Read::Role(Arc::new(r#use), role))
+                Ok(Read::Role(Arc::new(r#use), role, *public))
             }
             (What::Tasks(name), Action::IncludeTasks { file, .. }) => {
                 from.span = file.span;
@@ -192,25 +222,46 @@ impl Run {
 }
 
 impl Step {
-    /// Returns what this host includes, in order.
-    fn included(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<(What, Map)>, Stop> {
+    /// Returns what this host includes, in order, and what `register` gets.
+    fn included(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(Vec<Inclusion>, Value), Stop> {
         let Some(r#loop) = &self.task.r#loop else {
             self.require(variables, engine)?;
-            return Ok(vec![(self.what(variables, engine)?, Map::new())]);
+            let what = self.what(variables, engine)?;
+            let register = Value::from(registered(&what));
+            return Ok((vec![(what, Map::new(), None)], register));
         };
         let values = self.loop_values(r#loop, variables, engine)?;
         let mut all = Vec::new();
+        let mut results = Vec::new();
         let mut skipped = Stop::Skip(Value::Null);
-        for index in 0..values.len() {
-            let own = loop_variables(r#loop, &values, index, None);
-            let variables = variables.with(own.clone());
-            match self.require(&variables, engine) {
-                Ok(()) => all.push((self.what(&variables, engine)?, own.into_iter().collect::<Map>())),
-                Err(stop @ Stop::Skip(_)) => skipped = stop,
+        for item in self.loop_items(r#loop, &values, variables, engine)? {
+            match self.require(&item.variables, engine) {
+                Ok(()) => {
+                    let what = self.what(&item.variables, engine)?;
+                    let mut result = registered(&what);
+                    result.insert(r#loop.variable.as_str().into(), item.value.clone());
+                    result.insert("ansible_loop_var".into(), Value::str(&r#loop.variable));
+                    results.push(Value::from(result));
+                    all.push((what, item.own.into_iter().collect(), Some(item.label)));
+                }
+                Err(Stop::Skip(condition)) => {
+                    let came = self.came(Stop::Skip(condition.clone()), &item.variables, engine);
+                    results.push(self.told_item(r#loop, &item, came).register);
+                    skipped = Stop::Skip(condition);
+                }
                 Err(stop) => return Err(stop),
             }
         }
-        if all.is_empty() { Err(skipped) } else { Ok(all) }
+        if all.is_empty() {
+            return Err(skipped);
+        }
+        let register = Value::map([
+            ("results", Value::list(results)),
+            ("changed", Value::Bool(false)),
+            ("skipped", Value::Bool(false)),
+            ("msg", Value::str("All items completed")),
+        ]);
+        Ok((all, register))
     }
 
     fn require(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
@@ -246,4 +297,18 @@ impl Step {
             Action::Module { .. } => Err(Diagnostic::error("a module is no include").at(self.task.span).into()),
         }
     }
+}
+
+/// Returns what `register` gets of one inclusion.
+fn registered(what: &What) -> Map {
+    let name = match what {
+        What::Tasks(file) => file,
+        What::Role { name, .. } => name,
+    };
+    Map::from_iter([
+        ("include".into(), Value::str(name)),
+        ("include_args".into(), Value::Map(Arc::default())),
+        ("changed".into(), Value::Bool(false)),
+        ("failed".into(), Value::Bool(false)),
+    ])
 }

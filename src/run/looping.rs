@@ -15,10 +15,12 @@ use crate::value::{Key, Map, Value, arguments};
 use crate::vars::Truth;
 
 /// One item of a loop.
-struct Item {
-    value: Value,
-    label: String,
-    variables: TaskVariables,
+pub(super) struct Item {
+    pub(super) value: Value,
+    pub(super) label: String,
+    /// The variables that the loop gives it.
+    pub(super) own: Vec<(Key, Value)>,
+    pub(super) variables: TaskVariables,
 }
 
 impl Step {
@@ -56,7 +58,14 @@ impl Step {
         }
     }
 
-    fn loop_items(&self, r#loop: &Loop, values: &[Value], variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<Item>, Stop> {
+    /// Returns the items of a loop, each with its variables and its label.
+    pub(super) fn loop_items(
+        &self,
+        r#loop: &Loop,
+        values: &[Value],
+        variables: &TaskVariables,
+        engine: &SharedEngine,
+    ) -> Result<Vec<Item>, Stop> {
         let flag = |located: &Option<Located>, otherwise: bool| match located {
             None => Ok(otherwise),
             Some(located) => self.typed::<bool>(located, variables, engine, "yes or no"),
@@ -66,7 +75,7 @@ impl Step {
         let mut items = Vec::with_capacity(values.len());
         for (index, value) in values.iter().enumerate() {
             let own = loop_variables(r#loop, values, index, extended.then_some(all_items));
-            let variables = variables.with(own);
+            let variables = variables.with(own.clone());
             let label = match &r#loop.label {
                 None => value.to_string(),
                 Some(label) => match engine.render(&label.value, &variables) {
@@ -74,7 +83,7 @@ impl Step {
                     Err(diagnostic) => return Err(diagnostic.into()),
                 },
             };
-            items.push(Item { value: value.clone(), label, variables });
+            items.push(Item { value: value.clone(), label, own, variables });
         }
         Ok(items)
     }
@@ -201,7 +210,7 @@ impl Step {
     }
 
     /// Adds the item to what came of it, and tells it.
-    fn told_item(&self, r#loop: &Loop, item: &Item, mut came: Came) -> Came {
+    pub(super) fn told_item(&self, r#loop: &Loop, item: &Item, mut came: Came) -> Came {
         came.note(&r#loop.variable, item.value.clone());
         came.note("ansible_loop_var", Value::str(&r#loop.variable));
         came.result.item = Some(item.value.clone());
@@ -275,9 +284,7 @@ impl Step {
         if result.status == Status::Failed {
             values.insert("failed".into(), Value::Bool(true));
         }
-        if result.status == Status::Skipped {
-            values.insert("skipped".into(), Value::Bool(true));
-        }
+        values.insert("skipped".into(), Value::Bool(result.status == Status::Skipped));
         if is_empty {
             values.insert("skipped_reason".into(), Value::str(message));
         } else {
@@ -291,7 +298,7 @@ impl Step {
 }
 
 /// Returns the variables of one item.
-pub(super) fn loop_variables(r#loop: &Loop, values: &[Value], index: usize, extended: Option<bool>) -> Vec<(Key, Value)> {
+fn loop_variables(r#loop: &Loop, values: &[Value], index: usize, extended: Option<bool>) -> Vec<(Key, Value)> {
     let value = values.get(index).cloned().unwrap_or_default();
     let mut own: Vec<(Key, Value)> =
         vec![(Key::from(&r#loop.variable), value), (Key::from("ansible_loop_var"), Value::str(&r#loop.variable))];

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::load::playbook::{Action, Task};
-use crate::report::event::Status;
+use crate::report::event::{Event, Status};
 use crate::run::Run;
 use crate::run::frame::Frame;
 use crate::run::host::Standing;
@@ -42,6 +42,16 @@ impl Run {
             );
             stage.break_off();
             return;
+        }
+        if let Some(first) = hosts.first() {
+            self.tell(Event::TaskStarted {
+                name: self.task_name(stage, task, frame, first),
+                module: "meta".to_owned(),
+                place: self.sources.place(task.span),
+                handler: false,
+                hosts: hosts.len(),
+                check: self.settings.check,
+            });
         }
         let workers = if BY_HOST.contains(&action.as_str()) { hosts } else { hosts.get(..1).unwrap_or_default() };
         let mut held = Vec::new();

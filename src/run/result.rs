@@ -372,8 +372,10 @@ fn values_of(outcome: &Outcome) -> Map {
     values.insert("changed".into(), Value::Bool(outcome.changed));
     values.insert("failed".into(), Value::Bool(outcome.failure.is_some()));
     if let Some(failure) = &outcome.failure {
-        values.extend(values_of_failure(failure));
-        values.insert("msg".into(), Value::from(failure.to_string()));
+        let more = values_of_failure(failure);
+        let message = more.get("msg").cloned().unwrap_or_else(|| Value::from(failure.to_string()));
+        values.extend(more);
+        values.insert("msg".into(), message);
     }
     for (name, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
         if let Some(Value::Str(text)) = values.get(name)

@@ -290,7 +290,7 @@ fn failed_task(task: &Task, name: &str) -> Value {
         Action::IncludeTasks { .. } => ("include_tasks".to_owned(), Arc::default()),
         Action::IncludeRole { .. } => ("include_role".to_owned(), Arc::default()),
     };
-    let bare = name.rsplit(" : ").next().unwrap_or(name);
+    let bare = if task.name.is_some() { name.rsplit(" : ").next().unwrap_or(name) } else { "" };
     Value::from(Map::from_iter([
         (Key::from("name"), Value::str(bare)),
         (Key::from("action"), Value::from(action)),
