@@ -1,5 +1,5 @@
 //! End to end over a real sshd: logins and their mistakes, whole playbooks, hosts that break in the middle, and secrets.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may")]
+#![allow(clippy::panic, clippy::disallowed_methods, reason = "tests set up files and start programs of their own")]
 
 #[path = "../harness/mod.rs"]
 mod harness;
