@@ -39,8 +39,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     archives.write_scripts(&folder)?;
     println!("cargo::rustc-link-arg-bin={AGENT}=-static-pie");
     println!("cargo::rustc-link-arg-bin={AGENT}=-L{}", folder.display());
-    // It travels: even the one for development should not carry tens of megabytes for a debugger.
-    println!("cargo::rustc-link-arg-bin={AGENT}=-Wl,--strip-debug");
+    // It travels: even the one for development should not carry tens of megabytes for a debugger. In a release all
+    // symbols go, and this would bring them back.
+    if env::var("PROFILE").is_ok_and(|profile| profile == "debug") {
+        println!("cargo::rustc-link-arg-bin={AGENT}=-Wl,--strip-debug");
+    }
     Ok(())
 }
 
