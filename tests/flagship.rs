@@ -174,7 +174,10 @@ fn two_clusters_are_connected_kept_so_and_taken_apart() {
     let certificate = || fs::read(stage.conf("es-berlin-1").join("certs/remote-cluster.p12")).expect("p12");
     let old = certificate();
     assert_eq!(total(&stage.play("renew-certificates", &[])), 0);
-    stage.play("renew-certificates", &["-e", "elasticsearch_remote_certificate_renew_before=2000"]);
+    stage.play(
+        "renew-certificates",
+        &["-e", "elasticsearch_remote_certificate_renew_before=2000 elasticsearch_remote_certificate_days=3000"],
+    );
     assert_ne!(old, certificate());
     assert_eq!(stage.connected(), [true; 3]);
 

@@ -134,8 +134,14 @@ async fn reach(hop: &Hop) -> Result<TcpStream, Trouble> {
             Err(error) => last = Some(error),
         }
     }
+    let refused = last.as_ref().is_some_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused);
     let why = last.map_or_else(|| "it has no address".to_owned(), |error| plain(&error));
-    Err(Trouble::new(Kind::Unreachable, format!("{} cannot be reached at {place}: {why}", hop.name)))
+    let hint = if refused {
+        "it is up, but no SSH server listens there: see `ansible_port`"
+    } else {
+        "see whether it is up, and whether `ansible_host` is its address"
+    };
+    Err(Trouble::new(Kind::Unreachable, format!("{} cannot be reached at {place}: {why}", hop.name)).hint(hint))
 }
 
 fn plain(error: &std::io::Error) -> String {

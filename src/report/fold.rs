@@ -6,10 +6,18 @@ use std::collections::BTreeMap;
 pub fn hosts<T: AsRef<str>>(names: &[T]) -> String {
     let mut groups: BTreeMap<(&str, &str, usize), Vec<u64>> = BTreeMap::new();
     let mut plain: Vec<&str> = Vec::new();
+    let all: Vec<_> = names.iter().filter_map(|name| parts(name.as_ref())).collect();
+    // `web10` belongs to `web[01:12]` where a `web01` shows how wide the numbers are.
+    let width = |head: &str, digits: &str, tail: &str| {
+        let padded = |(other, digits_of, rest): &(&str, &str, &str)| {
+            *other == head && *rest == tail && digits_of.len() == digits.len() && is_padded(digits_of)
+        };
+        if all.iter().any(padded) { digits.len() } else { 0 }
+    };
     for name in names.iter().map(AsRef::as_ref) {
         match parts(name) {
             Some((head, digits, tail)) => match digits.parse() {
-                Ok(number) => groups.entry((head, tail, width(digits))).or_default().push(number),
+                Ok(number) => groups.entry((head, tail, width(head, digits, tail))).or_default().push(number),
                 Err(_) => plain.push(name),
             },
             None => plain.push(name),
@@ -30,9 +38,9 @@ pub fn hosts<T: AsRef<str>>(names: &[T]) -> String {
     folded.join(" ")
 }
 
-/// Returns how wide numbers are padded: 0 for numbers without leading zeros.
-fn width(digits: &str) -> usize {
-    if digits.starts_with('0') && digits.len() > 1 { digits.len() } else { 0 }
+/// Whether a number has leading zeros.
+fn is_padded(digits: &str) -> bool {
+    digits.starts_with('0') && digits.len() > 1
 }
 
 /// Returns what is before the last number in the first label, the number, and the rest.
@@ -71,5 +79,6 @@ mod tests {
         assert_eq!(hosts(&["n1.x.net", "n2.x.net", "n3.x.net"]), "n[1:3].x.net");
         assert_eq!(hosts(&["10.0.0.1", "10.0.0.2", "10.0.0.3"]), "10.0.0.1 10.0.0.2 10.0.0.3");
         assert_eq!(hosts(&["web9", "web10", "web11"]), "web[9:11]");
+        assert_eq!(hosts(&["web08", "web09", "web10", "web11"]), "web[08:11]");
     }
 }

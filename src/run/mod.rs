@@ -116,8 +116,18 @@ pub async fn run(playbook: &Playbook, settings: Settings, surroundings: Surround
     run.tell(Event::RunStarted { playbook: playbook.path.display().to_string(), check: run.settings.check, hosts: run.site.hosts().len() });
 
     let watch = tokio::spawn(watch_for_interrupt(run.clone()));
-    for play in &playbook.plays {
+    for (number, play) in playbook.plays.iter().enumerate() {
         if run.play(play).await.is_break() || run.is_interrupted() {
+            let left = playbook.plays.len() - number - 1;
+            if left > 0 {
+                run.tell(Event::PlayStopped {
+                    why: if left == 1 {
+                        "the play after it is not run".to_owned()
+                    } else {
+                        format!("the {left} plays after it are not run")
+                    },
+                });
+            }
             break;
         }
     }

@@ -55,14 +55,17 @@ impl Run {
                 return ControlFlow::Break(());
             }
         };
-        for batch in batches {
+        let mut batches = batches.into_iter().peekable();
+        while let Some(batch) = batches.next() {
             self.batch(&stage, batch.clone()).await;
             if stage.is_stopped() || self.is_interrupted() {
                 break;
             }
             if !batch.is_empty() && stage.alive(self, &batch).is_empty() {
                 // As in Ansible: a batch that is lost as a whole ends the playbook, later plays for other hosts included.
-                self.tell(Event::PlayStopped { why: "all its hosts have failed, and no later play is run".to_owned() });
+                if batches.peek().is_some() {
+                    self.tell(Event::PlayStopped { why: "all hosts of the batch have failed".to_owned() });
+                }
                 stage.break_off();
                 break;
             }
