@@ -277,11 +277,15 @@ fn the_environment_reaches_commands() {
 
 #[test]
 fn json_events_have_a_schema_and_no_secrets() {
-    let site = Site::new().file("site.yml", "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - debug: msg=hello\n");
+    let site = Site::new().file(
+        "site.yml",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - debug: msg=hello\n    - debug: msg=hush-hush-1\n      no_log: true\n",
+    );
     let run = site.playbook("site.yml --output json").success();
+    assert!(run.stdout.contains("hello") && !run.all().contains("hush-hush-1"), "{}", run.all());
     let events: Vec<serde_json::Value> = run.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert!(events.iter().all(|event| event["schema"] == 1));
-    assert_eq!(events.last().map(|event| event["recap"]["localhost"]["ok"].clone()), Some(1.into()));
+    assert_eq!(events.last().map(|event| event["recap"]["localhost"]["ok"].clone()), Some(2.into()));
 }
 
 #[test]
