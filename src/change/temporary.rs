@@ -136,6 +136,7 @@ pub fn sync_folder(path: &Path) {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests make files of their own")]
 mod tests {
     use super::*;
 
