@@ -42,6 +42,8 @@ pub struct Site {
     /// Names and addresses of the nodes.
     pub nodes: Vec<(String, IpAddr)>,
     tasks: JoinSet<()>,
+    /// Held as long as the addresses are ours, so that a second site takes others.
+    _claim: TcpListener,
 }
 
 impl Site {
@@ -54,7 +56,7 @@ impl Site {
             let what = what.to_owned();
             move |error: io::Error| format!("cannot {what}: {error}")
         };
-        let network = free_network()
+        let (network, claim) = free_network()
             .ok_or("no addresses are free for the demonstration: it needs ports 2222, 9200, 9300 and 9443 on some 127.x.y.z")?;
         let secrets = Secrets { elastic: word(), certificate: word(), authority: word(), http: word() };
         write_project(&folder.join("project"), &network, &secrets).map_err(told("write the project"))?;
@@ -93,7 +95,7 @@ impl Site {
         let simulator = Simulator::prepare(&description, &[]).map_err(told("start the clusters"))?;
         simulator.start().await?;
         tasks.spawn(simulator.serve());
-        Ok(Self { folder: folder.to_owned(), password: secrets.elastic, nodes, tasks })
+        Ok(Self { folder: folder.to_owned(), password: secrets.elastic, nodes, tasks, _claim: claim })
     }
 
     /// Returns the folder with playbooks, roles and the inventory.
@@ -136,15 +138,19 @@ fn word() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 15]>())
 }
 
-/// Returns the beginning of addresses on which every port that is needed is free.
-fn free_network() -> Option<String> {
+/// Returns the beginning of addresses on which every port that is needed is free, and what claims them: sites that
+/// start at the same time must not choose the same.
+fn free_network() -> Option<(String, TcpListener)> {
     let networks = std::iter::once(NETWORK.to_owned()).chain((78..120).map(|number| format!("127.{number}.")));
-    networks.into_iter().find(|network| {
-        let addresses = CLUSTERS.iter().flat_map(|(_, number)| (1..=NODES).map(move |at| (number, at)));
-        addresses.flat_map(|address| [SSH, 9200, 9300, 9443].map(|port| (address, port))).all(|((number, at), port)| {
-            let ip: Option<IpAddr> = format!("{network}{number}.{at}").parse().ok();
-            ip.is_some_and(|ip| TcpListener::bind(SocketAddr::new(ip, port)).is_ok())
-        })
+    let listener = |network: &str, number: u8, at: u8, port: u16| {
+        let ip: IpAddr = format!("{network}{number}.{at}").parse().ok()?;
+        TcpListener::bind(SocketAddr::new(ip, port)).ok()
+    };
+    networks.into_iter().find_map(|network| {
+        let claim = listener(&network, 0, 1, SSH)?;
+        let mut addresses = CLUSTERS.iter().flat_map(|(_, number)| (1..=NODES).map(move |at| (*number, at)));
+        let free = addresses.all(|(number, at)| [SSH, 9200, 9300, 9443].iter().all(|port| listener(&network, number, at, *port).is_some()));
+        free.then_some((network, claim))
     })
 }
 
