@@ -1,6 +1,7 @@
 //! `--list-tasks`, `--list-tags` and `--list-hosts`: what a playbook would do, without doing it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::load::playbook::{Action, Item, Keywords, Play, Playbook, Role, Task};
@@ -17,14 +18,15 @@ pub struct Wanted {
     pub tags: bool,
 }
 
-/// Returns the listing of a playbook. `hosts_of` tells a play's hosts, `selected` whether tags are wanted.
+/// Returns the listing of a playbook, under the path that the user typed. `hosts_of` tells a play's hosts, `selected` whether tags are wanted.
 pub fn playbook(
     playbook: &Playbook,
+    typed: &Path,
     wanted: Wanted,
     hosts_of: impl Fn(&Play) -> Vec<String>,
     selected: impl Fn(&[String]) -> bool,
 ) -> String {
-    let mut lines = vec![String::new(), format!("playbook: {}", playbook.path.display())];
+    let mut lines = vec![String::new(), format!("playbook: {}", typed.display())];
     for (number, play) in playbook.plays.iter().enumerate() {
         let pattern = pattern(&play.hosts);
         let name = if play.name.is_null() { pattern.clone() } else { play.name.to_string() };

@@ -106,6 +106,9 @@ pub struct Arguments {
     /// Ask for the vault's password
     #[arg(short = 'J', long, visible_alias = "ask-vault-password")]
     pub ask_vault_pass: bool,
+    /// Begin at the task of this name, and leave out those before it
+    #[arg(long)]
+    pub start_at_task: Option<String>,
     /// Run handlers even when a task failed
     #[arg(long)]
     pub force_handlers: bool,
@@ -174,16 +177,9 @@ struct Prepared {
 
 impl Prepared {
     async fn run(self) -> u8 {
-        let mut code = super::OK;
-        for playbook in &self.playbooks {
-            let recap = crate::run::run(playbook, self.settings.clone(), self.surroundings.clone()).await;
-            code = recap.exit_code();
-            if code != super::OK {
-                break;
-            }
-        }
+        let recap = crate::run::run(&self.playbooks, self.settings, self.surroundings.clone()).await;
         self.surroundings.hands.cancel().await;
-        code
+        recap.exit_code()
     }
 }
 
@@ -252,6 +248,8 @@ fn read_playbook(loader: &Loader, path: &Path, strict: bool) -> Result<Playbook,
 fn list_playbooks(arguments: &Arguments, playbooks: &[Playbook], site: &dyn Site) {
     let wanted = list::Wanted { hosts: arguments.list_hosts, tasks: arguments.list_tasks, tags: arguments.list_tags };
     let selection = Selection::new(&arguments.tags, &arguments.skip_tags);
+    // Without a selection, the tags of tasks that run only when asked for are listed too.
+    let is_all = arguments.list_tags && !arguments.list_tasks && arguments.tags.is_empty() && arguments.skip_tags.is_empty();
     let hosts_of = |play: &Play| {
         let pattern = match play.hosts.as_list() {
             Some(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
@@ -259,11 +257,11 @@ fn list_playbooks(arguments: &Arguments, playbooks: &[Playbook], site: &dyn Site
         };
         site.select(&pattern).unwrap_or_default().iter().map(ToString::to_string).collect()
     };
-    for playbook in playbooks {
+    for (playbook, typed) in playbooks.iter().zip(&arguments.playbooks) {
         if arguments.syntax_check && !(wanted.hosts || wanted.tasks || wanted.tags) {
-            super::say(&format!("\nplaybook: {}", playbook.path.display()));
+            super::say(&format!("\nplaybook: {}", typed.display()));
         } else {
-            super::say(&list::playbook(playbook, wanted, hosts_of, |tags| selection.wants(tags)));
+            super::say(&list::playbook(playbook, typed, wanted, hosts_of, |tags| is_all || selection.wants(tags)));
         }
     }
 }
@@ -309,6 +307,7 @@ fn settings(
         timeout: arguments.timeout.or(config.timeout),
         ssh_arguments: ssh.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect(),
         force_handlers: arguments.force_handlers,
+        start_at_task: arguments.start_at_task.clone(),
         inventory_sources: arguments.inventory.clone(),
         ..Settings::default()
     })

@@ -109,6 +109,9 @@ impl AnsibleForm {
         } else {
             values.entry("changed".into()).or_insert(Value::Bool(result.status == Status::Changed));
         }
+        if self.is_assert() && result.status == Status::Ok {
+            values.shift_remove("failed");
+        }
         let mut values = Value::from(values);
         sort_keys(&mut values);
         let json = to_json(&self.output.redactor().mask_value(&values));
@@ -191,7 +194,10 @@ impl Listener for AnsibleForm {
                 let mode = if *check { " [CHECK MODE]" } else { "" };
                 self.banner(&if name.is_empty() { format!("PLAY{mode}") } else { format!("PLAY [{name}]{mode}") });
             }
-            Event::PlayWithoutHosts { .. } => self.output.line("skipping: no hosts matched"),
+            Event::PlayWithoutHosts { pattern } => {
+                self.banner(&format!("PLAY [{pattern}]"));
+                self.output.line("skipping: no hosts matched");
+            }
             Event::TaskStarted { name, module, place, handler, check, .. } => {
                 if let Ok(mut state) = self.state.lock() {
                     state.items_seen.clear();

@@ -249,7 +249,7 @@ pub(super) fn run_with(site: FakeSite, playbook: &str, files: &[(&str, &str)], s
         redactor: Redactor::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
-    let recap = runtime.block_on(super::run(&playbook, settings, surroundings));
+    let recap = runtime.block_on(super::run(std::slice::from_ref(&playbook), settings, surroundings));
     let lines = notebook.lines.lock().expect("lock").clone();
     let sent = hands.sent.lock().expect("lock").clone();
     Ran { lines, sent, recap }

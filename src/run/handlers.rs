@@ -155,14 +155,19 @@ struct Named {
     listens: Vec<String>,
 }
 
-/// Returns the handlers that a topic means: the last one of that name, and all that listen to it.
+/// Returns the handlers that a topic means: the last one of that name, and all that listen to it; of listeners of one
+/// name, as a role that is used twice has, the last.
 fn meant(handlers: &[Named], topic: &str) -> Vec<HandlerId> {
     let is = |name: &String| name == topic;
     let by_name = handlers.iter().rposition(|handler| handler.names.iter().any(is));
     let mut meant: Vec<_> = by_name.into_iter().collect();
-    meant.extend(
-        handlers.iter().enumerate().filter(|(id, handler)| Some(*id) != by_name && handler.listens.iter().any(is)).map(|(id, _)| id),
-    );
+    let listens = |(_, handler): &(usize, &Named)| handler.listens.iter().any(is);
+    let is_last = |(id, handler): &(usize, &Named)| match handler.names.first() {
+        None => true,
+        Some(name) => !handlers.iter().skip(id + 1).any(|later| later.names.first() == Some(name) && later.listens.iter().any(is)),
+    };
+    let listeners = handlers.iter().enumerate().filter(listens).filter(is_last).map(|(id, _)| id);
+    meant.extend(listeners.filter(|id| Some(*id) != by_name));
     meant
 }
 

@@ -85,7 +85,7 @@ impl Run {
                         }
                     }
                     for (what, own, label) in included {
-                        match groups.iter_mut().find(|group| group.what == what && group.own == own) {
+                        match groups.iter_mut().find(|group| group.what == what && group.own == own && !group.hosts.contains(host)) {
                             Some(group) => group.hosts.extend(for_hosts.iter().cloned()),
                             None => groups.push(Group { what, own, label, hosts: for_hosts.clone() }),
                         }
@@ -239,8 +239,7 @@ impl Step {
                 Ok(()) => {
                     let what = self.what(&item.variables, engine)?;
                     let mut result = registered(&what);
-                    result.insert(r#loop.variable.as_str().into(), item.value.clone());
-                    result.insert("ansible_loop_var".into(), Value::str(&r#loop.variable));
+                    result.extend(item.own.iter().cloned());
                     results.push(Value::from(result));
                     all.push((what, item.own.into_iter().collect(), Some(item.label)));
                 }

@@ -91,9 +91,9 @@ impl Magic {
             "group_names" => Value::from(self.run.site.groups_of(&self.host)),
             "groups" => Value::map(self.run.site.groups().iter().map(|(name, hosts)| (name.as_str(), names(hosts)))),
             "ansible_facts" => Value::Map(self.run.hosts.with(&self.host, |host| host.facts.clone())),
-            "playbook_dir" => path(&self.run.playbook_folder),
+            "playbook_dir" => path(self.run.playbook_folder()),
             "inventory_file" => path(&self.run.site.file(&self.host)?),
-            "inventory_dir" => path(self.run.site.file(&self.host)?.parent()?),
+            "inventory_dir" => path(absolute(&self.run.site.file(&self.host)?).parent()?),
             "ansible_inventory_sources" => Value::from(settings.inventory_sources.clone()),
             "ansible_config_file" => path(settings.config_file.as_ref()?),
             "ansible_check_mode" => Value::Bool(settings.check),
@@ -170,9 +170,11 @@ fn names(hosts: &[Arc<str>]) -> Value {
 }
 
 fn path(path: impl AsRef<Path>) -> Value {
-    let path = path.as_ref();
-    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Value::from(absolute.to_string_lossy().into_owned())
+    Value::from(absolute(path.as_ref()).to_string_lossy().into_owned())
+}
+
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn version() -> Value {

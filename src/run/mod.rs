@@ -95,7 +95,8 @@ struct Run {
     listener: Arc<dyn Listener>,
     sources: Sources,
     redactor: Redactor,
-    playbook_folder: PathBuf,
+    /// The folder of the playbook at work.
+    playbook_folder: Mutex<PathBuf>,
     selection: tags::Selection,
     hosts: host::Hosts,
     engines: Mutex<HashMap<Search, Arc<Engine>>>,
@@ -109,25 +110,27 @@ struct Run {
     interrupted: AtomicBool,
 }
 
-/// Runs a playbook, and says how it went. Everything that happens on the way is told to the listener.
-pub async fn run(playbook: &Playbook, settings: Settings, surroundings: Surroundings) -> Recap {
+/// Runs playbooks one after the other, up to the first on which a host fails, and says how it went. They share what is
+/// known of the hosts. Everything that happens on the way is told to the listener.
+pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surroundings) -> Recap {
     let began = Instant::now();
-    let run = Arc::new(Run::new(playbook, settings, surroundings));
-    run.tell(Event::RunStarted { playbook: playbook.path.display().to_string(), check: run.settings.check, hosts: run.site.hosts().len() });
+    let run = Arc::new(Run::new(settings, surroundings));
+    let names: Vec<_> = playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
+    run.tell(Event::RunStarted { playbook: names.join(" "), check: run.settings.check, hosts: run.site.hosts().len() });
 
     let watch = tokio::spawn(watch_for_interrupt(run.clone()));
-    for (number, play) in playbook.plays.iter().enumerate() {
-        if run.play(play).await.is_break() || run.is_interrupted() {
-            let left = playbook.plays.len() - number - 1;
-            if left > 0 {
-                run.tell(Event::PlayStopped {
-                    why: if left == 1 {
-                        "the play after it is not run".to_owned()
-                    } else {
-                        format!("the {left} plays after it are not run")
-                    },
-                });
+    let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
+    'all: for playbook in playbooks {
+        run.enter(playbook);
+        for play in &playbook.plays {
+            left -= 1;
+            if run.play(play).await.is_break() || run.is_interrupted() {
+                run.tell_left_out(left);
+                break 'all;
             }
+        }
+        if run.recap().exit_code() != 0 {
+            run.tell_left_out(left);
             break;
         }
     }
@@ -156,14 +159,14 @@ async fn watch_for_interrupt(run: Arc<Run>) {
 }
 
 impl Run {
-    fn new(playbook: &Playbook, settings: Settings, surroundings: Surroundings) -> Self {
+    fn new(settings: Settings, surroundings: Surroundings) -> Self {
         let Surroundings { site, hands, library, asker, listener, sources, redactor } = surroundings;
         for password in [&settings.become_password, &settings.password].into_iter().flatten() {
             redactor.learn(password.reveal());
         }
         Self {
             selection: tags::Selection::new(&settings.tags, &settings.skip_tags),
-            playbook_folder: playbook.path.parent().map_or_else(PathBuf::new, Path::to_path_buf),
+            playbook_folder: Mutex::default(),
             forks: Arc::new(Semaphore::new(settings.forks.max(1))),
             started: AtomicBool::new(settings.start_at_task.is_none()),
             settings,
@@ -181,6 +184,25 @@ impl Run {
             broken: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
         }
+    }
+
+    /// Tells how many plays are not run.
+    fn tell_left_out(&self, left: usize) {
+        let why = match left {
+            0 => return,
+            1 => "the play after it is not run".to_owned(),
+            _ => format!("the {left} plays after it are not run"),
+        };
+        self.tell(Event::PlayStopped { why });
+    }
+
+    fn enter(&self, playbook: &Playbook) {
+        let folder = playbook.path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        *self.playbook_folder.lock().unwrap_or_else(PoisonError::into_inner) = folder;
+    }
+
+    fn playbook_folder(&self) -> PathBuf {
+        self.playbook_folder.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn recap(&self) -> Recap {

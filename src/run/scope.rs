@@ -73,6 +73,8 @@ impl Run {
             }
             scope.push(Level::TaskVars, task.keywords.vars.clone());
         }
+        // The task's own host has an address, its name, where the inventory gives none.
+        scope.push(Level::CommandLine, Arc::new(Map::from_iter([("ansible_host".into(), Value::str(host))])));
         scope.set_magic(Arc::new(magic));
         if !stage.play.vars_files.is_empty() {
             let (files, _) = self.vars_files(stage, &TaskVariables { own: Arc::default(), scope: Arc::new(scope.clone()) });

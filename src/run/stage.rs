@@ -59,7 +59,7 @@ impl Stage {
     }
 
     /// Takes in what the play's roles and imported roles bring for all of the play: variables, names, handlers. The
-    /// handlers of the play itself come after those of its roles.
+    /// handlers of the play itself come after those of its `roles:`, and before those of roles that tasks import.
     fn take_in_roles(&self) {
         let mut direct = Vec::new();
         for r#use in &self.play.roles {
@@ -67,10 +67,10 @@ impl Stage {
             direct.push(role.head.name.clone());
             self.take_in(&self.frame, r#use, role);
         }
+        self.add_handlers(&self.play.handlers, &self.frame);
         for items in [&self.play.pre_tasks, &self.play.tasks, &self.play.post_tasks] {
             self.take_in_imports(items, &self.frame);
         }
-        self.add_handlers(&self.play.handlers, &self.frame);
         self.roles.write().unwrap_or_else(PoisonError::into_inner).0 = direct;
     }
 
@@ -100,6 +100,7 @@ impl Stage {
             }
         }
         self.expose(role);
+        self.forget_handlers(&role.handlers);
         self.take_in_handlers(&inner, role);
         self.take_in_imports(&role.tasks, &inner);
     }
@@ -121,6 +122,20 @@ impl Stage {
     /// Adds a role's handlers, once.
     pub(super) fn take_in_handlers(&self, frame: &Arc<Frame>, role: &Arc<Role>) {
         self.add_handlers(&role.handlers, frame);
+    }
+
+    /// Forgets handlers that an earlier use of their role brought, so that the last use counts. Only before anything runs:
+    /// notices hold the numbers of handlers.
+    fn forget_handlers(&self, items: &[Item]) {
+        for item in items {
+            match item {
+                Item::Task(task) => {
+                    let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
+                    handlers.retain(|known| !Arc::ptr_eq(&known.task, task));
+                }
+                Item::Block(block) => self.forget_handlers(&block.block),
+            }
+        }
     }
 
     fn add_handlers(&self, items: &[Item], frame: &Arc<Frame>) {

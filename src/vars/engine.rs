@@ -197,9 +197,15 @@ impl Engine {
         let template = template.map_err(without_halt)?;
         let run = Evaluator::new(self, vars);
         let origin = Origin { text: body.into(), span };
+        let origin_text = origin.text.clone();
         let result = run.run_text(&template, origin.clone());
         match run.at_start(result, origin) {
-            Ok(text) if newline == "\n" => Ok(Value::from(text)),
+            // Statements swallow the newline behind them; the text still ends with as many as the template.
+            Ok(mut text) if syntax.keep_trailing_newline => {
+                let missing = newlines_at_end(&origin_text).saturating_sub(newlines_at_end(&text));
+                text.extend(std::iter::repeat_n('\n', missing));
+                Ok(Value::from(if newline == "\n" { text } else { text.replace('\n', &newline) }))
+            }
             Ok(text) => Ok(Value::from(text.replace('\n', &newline))),
             Err(Halt::Unknown(unknown)) => Ok(Value::Unknown(unknown)),
             Err(halt) => Err(without_halt(halt)),
@@ -218,7 +224,9 @@ impl Engine {
         }
         let span = self.file_span(path, &text);
         let origin = Origin { text: text.as_str().into(), span };
-        let template = parse::template(&text, &Syntax::file()).map_err(|wrong| self.place(wrong, &origin))?;
+        // What is included or imported loses its last newline; only the template itself keeps it.
+        let syntax = Syntax { keep_trailing_newline: false, ..Syntax::file() };
+        let template = parse::template(&text, &syntax).map_err(|wrong| self.place(wrong, &origin))?;
         let template = Arc::new(template);
         if let Ok(mut files) = self.files.write() {
             files.insert(path.to_owned(), (template.clone(), origin.clone()));
@@ -355,4 +363,8 @@ fn apply_option(syntax: &mut Syntax, name: &str, value: &Value) {
         "keep_trailing_newline" => syntax.keep_trailing_newline = flag(),
         _ => {}
     }
+}
+/// Returns how many newlines a text ends with.
+fn newlines_at_end(text: &str) -> usize {
+    text.len() - text.trim_end_matches('\n').len()
 }

@@ -26,7 +26,10 @@ pub(super) const LOOKUPS: &[Lookup] = &[
         let flags = request.terms.get(2).and_then(|flags| flags.get("skip_missing").cloned());
         let skip = flags.as_ref().and_then(crate::value::arguments::to_bool).unwrap_or(false);
         match request.terms.as_slice() {
-            [of, path, ..] => subelements(of, path, skip),
+            [of, path, ..] => {
+                let pairs = subelements(of, path, skip)?;
+                Ok(pairs.into_iter().map(|pair| without_key(pair, path)).collect())
+            }
             _ => fail("`subelements` takes a list and the name of a key"),
         }
     }),
@@ -37,6 +40,21 @@ pub(super) const LOOKUPS: &[Lookup] = &[
         Ok(items.get(at).cloned().into_iter().collect())
     }),
 ];
+
+/// The lookup takes the sub-items out of their item; the filter of the same name leaves them in.
+fn without_key(pair: Value, path: &Value) -> Value {
+    match (&pair, path.as_str()) {
+        (Value::List(parts), Some(name)) => match parts.as_slice() {
+            [Value::Map(item), inner] => {
+                let mut item = (**item).clone();
+                item.shift_remove(name);
+                Value::list([Value::from(item), inner.clone()])
+            }
+            _ => pair,
+        },
+        _ => pair,
+    }
+}
 
 /// Flattens one level, as `with_items` does.
 pub(in crate::vars) fn one_level(terms: &[Value]) -> Vec<Value> {

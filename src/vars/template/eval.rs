@@ -224,6 +224,13 @@ impl Evaluator<'_> {
         if let Live::Undefined(_) | Live::Value(Value::Unknown(_)) = value {
             return Ok(Some(value.clone()));
         }
+        // A group that `groupby` made is a pair with names.
+        if let Live::Value(Value::List(pair)) = value
+            && let [key, group @ Value::List(_)] = pair.as_slice()
+            && let Some(part) = [("grouper", key), ("list", group)].into_iter().find_map(|(own, part)| (own == name).then_some(part))
+        {
+            return Ok(Some(Live::Value(part.clone())));
+        }
         if let Some(found) = self.function_attribute(value, name)? {
             return Ok(Some(found));
         }
