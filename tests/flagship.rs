@@ -229,3 +229,114 @@ fn several_sites_and_aliases_come_from_the_inventory_alone() {
     assert_eq!(stage.get("es-frankfurt-1", "/_remote/info")["berlin"]["mode"], "sniff");
     assert_eq!(stage.restarts(), restarts);
 }
+
+/// OpenSSH's own servers in front of the same six hosts.
+struct OpenSsh(Vec<std::process::Child>);
+
+impl Drop for OpenSsh {
+    fn drop(&mut self) {
+        for server in &mut self.0 {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+impl OpenSsh {
+    const PORT: u16 = 2200;
+
+    /// Starts a server for each node, and returns the flags that make a playbook use them.
+    fn start(stage: &Stage) -> Option<(Self, Vec<String>)> {
+        if !Path::new("/usr/sbin/sshd").exists() {
+            eprintln!("SKIPPED: openssh-server is not installed (tests/run installs it)");
+            assert!(std::env::var_os("CI").is_none(), "in CI there is sshd");
+            return None;
+        }
+        let folder = stage.site.folder.join("sshd");
+        fs::create_dir(&folder).expect("folder");
+        let _ = fs::create_dir_all("/run/sshd");
+        let public =
+            Command::new("ssh-keygen").arg("-y").arg("-f").arg(stage.site.folder.join("ssh/id_ed25519")).output().expect("ssh-keygen");
+        fs::write(folder.join("authorized_keys"), public.stdout).expect("write");
+        let mut known = String::new();
+        let mut servers = Vec::new();
+        for (node, address) in &stage.site.nodes {
+            let key = folder.join(node);
+            let made =
+                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key).status().expect("ssh-keygen");
+            assert!(made.success());
+            let line = fs::read_to_string(folder.join(format!("{node}.pub"))).expect("key");
+            known += &format!("[{address}]:{} {line}", Self::PORT);
+            let host = stage.site.folder.join("hosts").join(node);
+            let config = format!(
+                "ListenAddress {address}:{}\nHostKey {}\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n\
+                 AuthorizedKeysFile {}\nMaxStartups 100\nSetEnv HOME={} PATH={}:/usr/local/bin:/usr/bin:/bin\n",
+                Self::PORT,
+                key.display(),
+                folder.join("authorized_keys").display(),
+                host.join("home").display(),
+                host.join("bin").display(),
+            );
+            let path = folder.join(format!("{node}.conf"));
+            fs::write(&path, config).expect("write");
+            servers.push(Command::new("/usr/sbin/sshd").arg("-D").arg("-f").arg(path).stderr(Stdio::null()).spawn().expect("sshd"));
+        }
+        fs::write(folder.join("known_hosts"), known).expect("write");
+        let (_, last) = stage.site.nodes.last().expect("a node");
+        for _ in 0..100 {
+            if std::net::TcpStream::connect((*last, Self::PORT)).is_ok() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        let me = Command::new("id").arg("-un").output().expect("id");
+        let me = String::from_utf8_lossy(&me.stdout).trim().to_owned();
+        let arguments = format!(
+            "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes",
+            folder.join("known_hosts").display()
+        );
+        let variables = json!({"ansible_port": Self::PORT, "ansible_user": me, "ansible_ssh_common_args": arguments});
+        Some((Self(servers), vec!["-e".to_owned(), variables.to_string()]))
+    }
+}
+
+#[test]
+fn the_job_is_done_over_openssh_on_three_and_three_hosts() {
+    let stage = Stage::new();
+    let Some((_servers, flags)) = OpenSsh::start(&stage) else { return };
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let timed = |name: &str, more: &[&str]| {
+        let began = std::time::Instant::now();
+        let run = stage.play("remote-cluster", &[&flags[..], more].concat());
+        println!("{name}: {:.1} s", began.elapsed().as_secs_f64());
+        run
+    };
+    let check = timed("check", &["--check"]);
+    let run = timed("first run", &[]);
+    assert_eq!(changes(&check), changes(&run), "the check says what the run does");
+    assert_eq!(stage.connected(), [true; 3]);
+    let again = timed("second run", &[]);
+    assert_eq!(total(&again), 0, "{}", again.output);
+    for node in ["es-berlin-1", "es-berlin-2", "es-berlin-3"] {
+        let store = stage.conf(node).join("certs/remote-cluster.p12");
+        let password = fs::read_to_string(stage.site.project().join("inventory/demo/group_vars/all/secrets.yml")).expect("secrets");
+        let password = password
+            .lines()
+            .find_map(|line| line.strip_prefix("demo_certificate_password: "))
+            .expect("password")
+            .trim_matches('"')
+            .to_owned();
+        let Ok(listed) = Command::new("keytool")
+            .args(["-list", "-storetype", "PKCS12", "-keystore"])
+            .arg(&store)
+            .arg("-storepass")
+            .arg(password)
+            .output()
+        else {
+            eprintln!("SKIPPED: keytool is not installed (tests/run installs it)");
+            return;
+        };
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        assert!(listed.contains("PrivateKeyEntry") && listed.contains("trustedCertEntry"), "{listed}");
+    }
+}

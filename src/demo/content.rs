@@ -7,6 +7,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("inventory/demo/group_vars/frankfurt/main.yml", include_str!("../../inventory/demo/group_vars/frankfurt/main.yml")),
     ("inventory/demo/hosts.yml", include_str!("../../inventory/demo/hosts.yml")),
     ("inventory/example/group_vars/all/main.yml", include_str!("../../inventory/example/group_vars/all/main.yml")),
+    ("inventory/example/group_vars/all/vault.yml", include_str!("../../inventory/example/group_vars/all/vault.yml")),
     ("inventory/example/group_vars/berlin/main.yml", include_str!("../../inventory/example/group_vars/berlin/main.yml")),
     ("inventory/example/group_vars/frankfurt/main.yml", include_str!("../../inventory/example/group_vars/frankfurt/main.yml")),
     ("inventory/example/hosts.yml", include_str!("../../inventory/example/hosts.yml")),
