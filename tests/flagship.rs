@@ -1,7 +1,12 @@
 //! The flagship playbooks against the demonstration site, over real SSH: what a check says is what a run does, a second run
 //! rests, and what was lost or broken is mended.
 
-#![allow(clippy::disallowed_methods, reason = "tests write their own files and start programs")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "tests write files, start programs and tell how long they took"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;
