@@ -14,11 +14,23 @@ command=$1
 dir=$2
 shift 2
 
-# Names and addresses are made from the folder, so that several sets can be up at once.
-id=$(printf %s "$dir" | cksum | cut -d' ' -f1)
-tag=$(printf %04x $((id % 65536)))
-net=10.$((200 + id % 50)).$((id / 50 % 250 + 1))
-bridge=wl$tag
+# Several sets can be up at once: each claims a network of its own, remembered in the folder.
+claim() {
+    id=$(printf %s "$dir" | cksum | cut -d' ' -f1)
+    for try in $(seq 200); do
+        net=10.$((200 + (id + try) % 50)).$(((id / 50 + try * 7) % 250 + 1))
+        bridge=wl$(printf %s "$net" | tr -d .)
+        # Making the bridge is the claim: only one can.
+        if ! ip -br addr | grep -q " $net\.254/" && ip link add "$bridge" type bridge 2>/dev/null; then
+            printf '%s %s\n' "$net" "$bridge" >"$dir/net"
+            return
+        fi
+    done
+    echo "hosts.sh: no network is free" >&2
+    exit 1
+}
+net=none bridge=none
+if [ -f "$dir/net" ]; then read -r net bridge <"$dir/net"; fi
 
 # Prints the process of a host in which its name spaces are entered.
 inside() { cat "$dir/$1/init.pid"; }
@@ -28,7 +40,7 @@ up() {
     mkdir -p "$dir"
     mountpoint -q "$dir/fs" || { mkdir -p "$dir/fs"; mount -t tmpfs -o mode=755 wlfs "$dir/fs"; }
     [ -f "$dir/key" ] || ssh-keygen -q -t ed25519 -N '' -C test -f "$dir/key"
-    ip link show "$bridge" >/dev/null 2>&1 || { ip link add "$bridge" type bridge; ip addr add "$net.254/24" dev "$bridge"; ip link set "$bridge" up; }
+    [ -f "$dir/net" ] || { claim; ip addr add "$net.254/24" dev "$bridge"; ip link set "$bridge" up; }
     : >"$dir/known_hosts"
     printf '[all]\n' >"$dir/inventory.ini"
     for n in $(seq "$count"); do
