@@ -24,8 +24,20 @@ pub const MARK: &str = "windlass:";
 /// Pieces of a large file that wait to be written. When so many do, reading stops and the controller with it.
 const WAITING_PIECES: usize = 8;
 
+/// The agent as a program: it is uploaded, started over SSH, speaks [`super::protocol`] on its standard input and output,
+/// and ends when its input does.
+pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
+    let arguments: Vec<String> = arguments.collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        // Asked before the program is put to use: it shows that this machine can run it.
+        ["agent-try"] => ExitCode::SUCCESS,
+        ["agent-serve", nonce] => serve(nonce),
+        _ => ExitCode::from(2),
+    }
+}
+
 /// Speaks with the controller until it goes.
-pub fn serve(nonce: &str) -> ExitCode {
+fn serve(nonce: &str) -> ExitCode {
     remember_panics();
     let agent = Arc::new(Agent::default());
     if agent.greet(nonce).is_err() {

@@ -47,12 +47,12 @@ same() {
     else set -- $(cksum <"$1"); [ "$1 $2" = "$k $z" ]; fi;
 };
 own() { [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]; };
-go() { umask "$m"; exec "$1" serve "$n"; };
+go() { umask "$m"; exec "$1" agent-serve "$n"; };
 u=$(id -u);
 set -- @FOLDERS@;
 for d in "$@"; do
     f="$d/agent-$h";
-    if own "$d" && [ -f "$f" ] && [ ! -L "$f" ] && [ -O "$f" ] && same "$f" && "$f" try >/dev/null 2>&1; then go "$f"; fi;
+    if own "$d" && [ -f "$f" ] && [ ! -L "$f" ] && [ -O "$f" ] && same "$f" && "$f" agent-try >/dev/null 2>&1; then go "$f"; fi;
 done;
 p="";
 why="";
@@ -82,7 +82,7 @@ case "$way" in
     *) exit 0;;
 esac;
 if [ -f "$f" ] && chmod 700 "$f" && same "$f"; then :; else say fail upload $w; exit 0; fi;
-if w=$("$f" try 2>&1); then :; else say fail run $w; exit 0; fi;
+if w=$("$f" agent-try 2>&1); then :; else say fail run $w; exit 0; fi;
 if w=$(mv -f "$f" "$p/agent-$h" 2>&1); then :; else say fail upload $w; exit 0; fi;
 trap - 0;
 for o in "$p"/agent-*; do if [ "$o" != "$p/agent-$h" ]; then rm -f "$o"; fi; done;
@@ -184,7 +184,8 @@ impl Program {
     }
 }
 
-/// Returns where the agent is: `WINDLASS_AGENT`, or beside this program (or above it, for tests).
+/// Returns where the agent is: `WINDLASS_AGENT`, or beside this program (or above it, for tests). Where only windlass
+/// itself was built, as `cargo run` does, it is its own agent: larger, and for hosts with a C library as new as here.
 fn path() -> Result<PathBuf, String> {
     if let Some(named) = std::env::var_os("WINDLASS_AGENT") {
         let named = PathBuf::from(named);
@@ -193,7 +194,8 @@ fn path() -> Result<PathBuf, String> {
     let own = std::env::current_exe().map_err(|error| format!("the folder of this program is not known: {error}"))?;
     let folders = own.ancestors().skip(1).take(2);
     let places: Vec<_> = folders.map(|folder: &Path| folder.join("windlass-agent")).collect();
-    let found = places.iter().find(|place| place.is_file());
+    let itself = Some(&own).filter(|own| own.file_name().is_some_and(|name| name == env!("CARGO_PKG_NAME")));
+    let found = places.iter().find(|place| place.is_file()).or(itself);
     found.cloned().ok_or_else(|| format!("there is no {}", places.first().map_or_else(String::new, |place| place.display().to_string())))
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::agent::serve;
 use crate::source::{Diagnostic, Severity, Sources, render};
 
 pub mod demo;
@@ -39,6 +40,10 @@ enum Command {
     /// See it work: two simulated clusters, connected over real SSH on this machine
     Demo(demo::Arguments),
     #[command(hide = true)]
+    AgentTry,
+    #[command(hide = true)]
+    AgentServe { nonce: String },
+    #[command(hide = true)]
     DemoSystemctl(demo::Systemctl),
     #[command(hide = true)]
     DemoNodes(demo::Nodes),
@@ -71,6 +76,7 @@ pub fn main() -> ExitCode {
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::AgentTry | Command::AgentServe { .. } => return serve::main(std::env::args().skip(1)),
         Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),
         Command::DemoNodes(arguments) => demo::nodes(&arguments),
     };
