@@ -309,3 +309,27 @@ fn lists_show_what_would_run() {
     assert!(run.stdout.contains("play #1 (all): Play\tTAGS: [p]") && run.stdout.contains("      One\tTAGS: [a, p]"), "{}", run.all());
     assert!(run.stdout.contains("hosts (2):\n      h1\n      h2"), "{}", run.all());
 }
+
+#[test]
+fn a_debug_below_its_verbosity_is_skipped() {
+    let playbook = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - debug: {msg: quiet, verbosity: 1}\n      register: d\n    - debug: msg=\"{{ d is skipped }}\"\n";
+    let (site, run) = run(playbook, "");
+    assert_eq!(messages(&run.success()), ["true"]);
+    let run = site.playbook("site.yml").success();
+    assert_eq!((run.count("localhost", "ok"), run.count("localhost", "skipped")), (1, 1));
+    let run = site.playbook("site.yml -v").success();
+    assert_eq!(run.count("localhost", "ok"), 2);
+    assert!(run.stdout.contains("quiet"), "{}", run.all());
+}
+
+#[test]
+fn a_debug_that_may_not_be_told_shows_nothing() {
+    let site = Site::new().file(
+        "site.yml",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - name: hidden task\n      debug: msg=topsecret\n      no_log: true\n",
+    );
+    let run = site.playbook("site.yml").success();
+    assert!(!run.all().contains("hidden task") && !run.all().contains("topsecret"), "{}", run.all());
+    let run = site.playbook("site.yml -v").success();
+    assert!(run.stdout.contains("output hidden by `no_log`") && !run.all().contains("topsecret"), "{}", run.all());
+}

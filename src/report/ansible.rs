@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use super::event::{Counts, Event, Listener, Status, TaskResult};
 use super::output::{Colour, Output};
 use crate::change::Difference;
+use crate::change::diff::unified;
 use crate::value::json::to_json;
 use crate::value::{Map, Value};
 
@@ -119,13 +120,11 @@ impl AnsibleForm {
     }
 
     fn diff(&self, diff: &Difference) {
-        if let Some(note) = &diff.note {
-            self.output.line(note);
+        let text = unified(diff);
+        for line in text.lines() {
+            self.output.line(&super::terminal::diff_line(&self.output, line));
         }
-        if let Some(text) = super::terminal::unified(diff) {
-            for line in text.lines() {
-                self.output.line(&super::terminal::diff_line(&self.output, line));
-            }
+        if !text.is_empty() {
             self.output.line("");
         }
     }

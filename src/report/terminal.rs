@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::event::{Counts, Event, Listener, Status, TaskResult};
 use super::output::{Colour, Output};
 use super::{fold, recap};
-use crate::change::Difference;
+use crate::change::diff::unified;
 use crate::source::Place;
 use crate::value::Value;
 use crate::value::json::to_json;
@@ -94,7 +94,9 @@ impl Terminal {
 
     fn is_worth_it(&self, result: &TaskResult) -> bool {
         match result.status {
-            Status::Ok => self.verbosity > 0 || result.verbose_always || !result.warnings.is_empty() || !result.diff.is_empty(),
+            Status::Ok => {
+                self.verbosity > 0 || (result.verbose_always && !result.no_log) || !result.warnings.is_empty() || !result.diff.is_empty()
+            }
             Status::Skipped => self.verbosity > 0,
             Status::Changed | Status::Failed | Status::Unreachable | Status::Unknown => true,
         }
@@ -126,8 +128,7 @@ impl Terminal {
             lines.extend(self.shown_values(result));
         }
         for diff in &result.diff {
-            lines.extend(diff.note.iter().cloned());
-            lines.extend(unified(diff).iter().flat_map(|text| text.lines()).map(str::to_owned));
+            lines.extend(unified(diff).lines().map(str::to_owned));
         }
         if self.verbosity >= 2 && !result.verbose_always {
             let values = self.output.redactor().mask_value(&Value::from(result.values.clone()));
@@ -207,17 +208,6 @@ fn shortened(summary: &[String]) -> String {
         [first, rest @ ..] if rest.len() > 2 => format!("{first}, and {} more", rest.len()),
         several => several.join(", "),
     }
-}
-
-/// Returns a difference as unified text, or `None` where the texts are equal.
-pub fn unified(diff: &Difference) -> Option<String> {
-    if diff.before == diff.after {
-        return None;
-    }
-    let texts = similar::TextDiff::from_lines(diff.before.as_str(), diff.after.as_str());
-    let before = format!("before: {}", diff.before_header);
-    let after = format!("after: {}", diff.after_header);
-    Some(texts.unified_diff().context_radius(3).header(before.trim_end_matches(": "), after.trim_end_matches(": ")).to_string())
 }
 
 /// Returns a line of a difference in its colour.

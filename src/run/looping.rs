@@ -250,7 +250,7 @@ impl Step {
         let (message, because) = match result.status {
             Status::Failed => ("One or more items failed", "one or more items failed"),
             Status::Skipped if items.is_empty() => ("No items in the list", "there are no items"),
-            Status::Skipped => ("All items skipped", "its condition does not hold for any item"),
+            Status::Skipped => ("All items skipped", "all its items are skipped"),
             _ => ("All items completed", ""),
         };
         result.because = because.to_owned();

@@ -184,6 +184,9 @@ impl Step {
             Err(Stop::Unknown(why)) => return self.unforeseen(result, why, then, variables, engine),
             Err(stop) => return self.came(stop, variables, engine),
         }
+        if result.status == Status::Ok && values.get("skipped") == Some(&Value::Bool(true)) {
+            result.status = Status::Skipped;
+        }
         let failed = result.status == Status::Failed;
         if failed {
             result.ignored = self.is_ignored(variables, engine);
