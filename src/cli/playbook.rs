@@ -10,6 +10,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use crate::cli::person::Person;
 use crate::cli::{extra_vars, hosts, list};
 use crate::load::check;
+use crate::load::execution::Execution;
 use crate::load::loader::{Early, Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
 use crate::load::vault::{SecretSources, Vault};
@@ -287,13 +288,14 @@ fn settings(
         r#become.clone_from(&login);
     }
     let ssh = [("--ssh-common-args", &arguments.ssh_common_args), ("--ssh-extra-args", &arguments.ssh_extra_args)];
+    let execution = Execution::from_environment();
     Ok(Settings {
         check: arguments.check,
         diff: arguments.diff,
         forks: arguments.forks.or(config.forks).unwrap_or(DEFAULT_FORKS),
         limit: (!arguments.limit.is_empty()).then(|| arguments.limit.join(":")),
-        tags: arguments.tags.clone(),
-        skip_tags: arguments.skip_tags.clone(),
+        tags: or_else(&arguments.tags, &execution.run_tags),
+        skip_tags: or_else(&arguments.skip_tags, &execution.skip_tags),
         extra_vars,
         verbosity: arguments.verbose,
         r#become: arguments.r#become,
@@ -309,8 +311,14 @@ fn settings(
         force_handlers: arguments.force_handlers,
         start_at_task: arguments.start_at_task.clone(),
         inventory_sources: arguments.inventory.clone(),
+        execution,
         ..Settings::default()
     })
+}
+
+/// Returns what the command line says, or else what the environment does.
+fn or_else(said: &[String], otherwise: &[String]) -> Vec<String> {
+    if said.is_empty() { otherwise.to_vec() } else { said.to_vec() }
 }
 
 /// How many hosts at a time where nothing is said. A task on a host costs one round trip, not a process of ours.

@@ -164,7 +164,7 @@ fn from_text(module: &str, value: &Node) -> Result<Map, String> {
     let alone = text.trim();
     let is_one_template = alone.starts_with("{{") && alone.ends_with("}}") && !alone.contains('=');
     match under {
-        None if is_one_template => Ok(Map::from_iter([("_template".into(), whole)])),
+        None if is_one_template && !SYNTAX.contains(&module) => Ok(Map::from_iter([("_template".into(), whole)])),
         _ if SYNTAX.contains(&module) => free_form::key_values(text, value.span, Some("_raw_params")),
         Some(name) => free_form::key_values(text, value.span, Some(name)),
         None if modules::find(module).is_none() => free_form::key_values(text, value.span, Some("_raw_params")),

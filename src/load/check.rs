@@ -11,7 +11,7 @@ use crate::value::{Map, Value};
 /// Returns everything wrong in a playbook. A module that does not exist counts only where the task is sure to run: tasks
 /// for other systems, guarded by `when`, are common and harmless. With `strict` every one counts.
 pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
-    let mut check = Check { strict, wrong: Vec::new(), roles: Vec::new() };
+    let mut check = Check { strict, wrong: Vec::new(), is_caught: false, roles: Vec::new() };
     for play in &playbook.plays {
         let guarded = !play.keywords.when.is_empty();
         for items in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
@@ -30,6 +30,8 @@ pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
 struct Check {
     strict: bool,
     wrong: Vec<Diagnostic>,
+    /// Whether a failure of the task at hand is caught, so that what is wrong in it may be told when it runs.
+    is_caught: bool,
     /// Roles seen, so that one used often is told of once.
     roles: Vec<*const Role>,
 }
@@ -54,11 +56,19 @@ impl Check {
             match item {
                 Item::Block(block) => {
                     let guarded = guarded || !block.keywords.when.is_empty();
+                    let before = self.is_caught;
+                    self.is_caught |= !block.rescue.is_empty() || block.keywords.ignore_errors.is_some();
                     self.items(&block.block, guarded || !block.rescue.is_empty());
+                    self.is_caught = before;
                     self.items(&block.rescue, true);
                     self.items(&block.always, guarded);
                 }
-                Item::Task(task) => self.task(task, guarded || !task.keywords.when.is_empty() || task.keywords.ignore_errors.is_some()),
+                Item::Task(task) => {
+                    let before = self.is_caught;
+                    self.is_caught |= task.keywords.ignore_errors.is_some() || !task.failed_when.is_empty();
+                    self.task(task, guarded || !task.keywords.when.is_empty() || task.keywords.ignore_errors.is_some());
+                    self.is_caught = before;
+                }
             }
         }
     }
@@ -71,7 +81,7 @@ impl Check {
             }
             return;
         };
-        if entry.any_argument {
+        if entry.any_argument || (self.is_caught && !self.strict) {
             return;
         }
         for argument in arguments.keys().filter_map(|key| key.as_str()).filter(|name| !name.starts_with('_')) {

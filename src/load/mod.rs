@@ -3,6 +3,7 @@
 pub mod action;
 pub mod check;
 pub mod config;
+pub mod execution;
 pub mod free_form;
 pub mod inventory;
 pub mod keywords;

@@ -234,6 +234,11 @@ impl Listener for AnsibleForm {
                 let item = label.as_ref().map(|label| format!(" => (item={label})")).unwrap_or_default();
                 self.output.line(&self.output.paint(Colour::Cyan, &format!("included: {file} for {}{item}", hosts.join(", "))));
             }
+            Event::MetaDone { text, .. } => {
+                if self.verbosity >= 2 {
+                    self.output.line(&format!("META: {text}"));
+                }
+            }
             Event::Warning { message } => self.output.line(&self.output.paint(Colour::Magenta, &format!("[WARNING]: {message}"))),
             Event::Diagnostic { text } => self.output.line(text),
             Event::RunEnded { recap, unknown, predicted, .. } => {

@@ -62,6 +62,11 @@ pub enum Event {
         /// The item of the loop that it was included for.
         label: Option<String>,
     },
+    /// What a `meta` task came to.
+    MetaDone {
+        host: Arc<str>,
+        text: String,
+    },
     /// Something the user should know.
     Warning {
         message: String,

@@ -55,6 +55,7 @@ fn describe(event: &Event, output: &Output) -> (&'static str, Json) {
         Event::Included { file, hosts, label } => {
             ("included", json!({"file": file, "label": label, "hosts": hosts.iter().map(|host| &**host).collect::<Vec<_>>()}))
         }
+        Event::MetaDone { host, text } => ("meta", json!({"host": &**host, "text": text})),
         Event::Warning { message } => ("warning", json!({"message": message})),
         Event::Diagnostic { text } => ("diagnostic", json!({"text": text})),
         Event::PlayStopped { why } => ("play_stopped", json!({"why": why})),

@@ -280,6 +280,8 @@ impl Listener for Terminal {
                     self.output.line(&format!("  {} {}  {file}", self.output.paint(Colour::Cyan, "included    "), fold::hosts(hosts)));
                 }
             }
+            // What it did shows in what follows.
+            Event::MetaDone { .. } => {}
             Event::Warning { message } => {
                 if !state.warned.contains(message) {
                     self.output.line(&self.output.paint(Colour::Magenta, &format!("warning: {message}")));

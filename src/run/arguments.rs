@@ -43,13 +43,14 @@ impl Run {
             let engine = self.engine(&self.search(stage, frame, task));
             Ok(Some((engine.render(&located.value, variables)?, located)))
         };
-        let boolean = |value: Option<(Value, &Located)>, name: &str| match value {
-            None => Ok(false),
+        let boolean = |value: Option<(Value, &Located)>, name: &str, otherwise: Option<bool>| match value {
+            None => Ok(otherwise.unwrap_or(false)),
             Some((value, located)) => arguments::to_bool(&value)
                 .ok_or_else(|| Diagnostic::error(format!("`{name}` has to be yes or no, not `{value}`")).at(located.span)),
         };
-        let once = boolean(value(|keywords| keywords.run_once.as_ref())?, "run_once")?;
-        let any_errors_fatal = boolean(value(|keywords| keywords.any_errors_fatal.as_ref())?, "any_errors_fatal")?;
+        let once = boolean(value(|keywords| keywords.run_once.as_ref())?, "run_once", None)?;
+        let any_errors_fatal =
+            boolean(value(|keywords| keywords.any_errors_fatal.as_ref())?, "any_errors_fatal", self.settings.execution.any_errors_fatal)?;
         let throttle = match value(|keywords| keywords.throttle.as_ref())? {
             None => None,
             Some((value, located)) => match arguments::from_value::<i64>(&value) {
@@ -150,7 +151,10 @@ impl Step {
 
     /// Whether nothing of the task may be shown. Where that cannot be told, nothing is.
     pub(super) fn is_secret(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
-        self.flag(|keywords| keywords.no_log.as_ref(), variables, engine).unwrap_or(Some(true)).unwrap_or(false)
+        self.flag(|keywords| keywords.no_log.as_ref(), variables, engine)
+            .unwrap_or(Some(true))
+            .or(self.run.settings.execution.no_log)
+            .unwrap_or(false)
     }
 
     /// Returns the module's arguments: those of `module_defaults` below the task's own, rendered, without the omitted.

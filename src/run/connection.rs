@@ -101,7 +101,11 @@ impl Step {
         let wanted = match self.variable(&["ansible_become"], variables, engine)? {
             Some(value) => arguments::to_bool(&value)
                 .ok_or_else(|| Diagnostic::error(format!("`ansible_become` has to be yes or no, not `{value}`")).at(self.place_of(None)))?,
-            None => self.flag(|keywords| keywords.r#become.as_ref(), variables, engine)?.unwrap_or(settings.r#become),
+            None => self
+                .flag(|keywords| keywords.r#become.as_ref(), variables, engine)?
+                .or_else(|| settings.r#become.then_some(true))
+                .or(settings.execution.r#become)
+                .unwrap_or(false),
         };
         if !wanted {
             return Ok(None);
@@ -111,10 +115,17 @@ impl Step {
             None => self.keyword(pick, variables, engine),
         };
         let method = text(&["ansible_become_method"], |keywords| keywords.become_method.as_ref())?;
-        let method = method.or_else(|| settings.become_method.clone()).unwrap_or_else(|| "sudo".to_owned());
+        let method = method
+            .or_else(|| settings.become_method.clone())
+            .or_else(|| settings.execution.become_method.clone())
+            .unwrap_or_else(|| "sudo".to_owned());
         let method = method.rsplit('.').next().unwrap_or(&method).to_owned();
         let user = text(&["ansible_become_user"], |keywords| keywords.become_user.as_ref())?;
-        let user = user.or_else(|| settings.become_user.clone()).filter(|user| !user.is_empty()).unwrap_or_else(|| "root".to_owned());
+        let user = user
+            .or_else(|| settings.become_user.clone())
+            .or_else(|| settings.execution.become_user.clone())
+            .filter(|user| !user.is_empty())
+            .unwrap_or_else(|| "root".to_owned());
         let own = [format!("ansible_{method}_pass"), format!("ansible_{method}_password")];
         let names = ["ansible_become_password", "ansible_become_pass", own[0].as_str(), own[1].as_str()];
         let password = self.variable(&names, variables, engine)?.map(|value| value.to_string());
@@ -123,8 +134,10 @@ impl Step {
         }
         Ok(Some(Become {
             password: password.map(Secret::new).or_else(|| settings.become_password.clone()),
-            flags: text(&["ansible_become_flags"], |keywords| keywords.become_flags.as_ref())?,
-            program: text(&["ansible_become_exe"], |keywords| keywords.become_exe.as_ref())?,
+            flags: text(&["ansible_become_flags"], |keywords| keywords.become_flags.as_ref())?
+                .or_else(|| settings.execution.become_flags.clone()),
+            program: text(&["ansible_become_exe"], |keywords| keywords.become_exe.as_ref())?
+                .or_else(|| settings.execution.become_exe.clone()),
             method,
             user,
         }))

@@ -145,7 +145,7 @@ impl Run {
             let value = self.engine_of_play(&stage.play.folder).render(value, &crate::run::play::known(stage, self)).ok()?;
             arguments::to_bool(&value)
         });
-        own.unwrap_or(false) || self.settings.force_handlers
+        own.or(self.settings.execution.force_handlers).unwrap_or(false) || self.settings.force_handlers
     }
 }
 

@@ -51,14 +51,8 @@ impl Run {
         is_handler: bool,
     ) {
         let Some(first) = hosts.first() else { return };
-        self.tell(Event::TaskStarted {
-            name: name.clone(),
-            module: if matches!(task.action, Action::IncludeRole { .. }) { "include_role" } else { "include_tasks" }.to_owned(),
-            place: self.sources.place(task.span),
-            handler: is_handler,
-            hosts: hosts.len(),
-            check: self.settings.check,
-        });
+        let module = if matches!(task.action, Action::IncludeRole { .. }) { "include_role" } else { "include_tasks" };
+        self.announce(stage, task, hosts, &name, module, is_handler);
         let once = self.flags(stage, task, frame, first).is_ok_and(|flags| flags.once);
         let mut groups: Vec<Group> = Vec::new();
         for host in if once { std::slice::from_ref(first) } else { hosts } {

@@ -44,14 +44,8 @@ impl Run {
             return;
         }
         if let Some(first) = hosts.first() {
-            self.tell(Event::TaskStarted {
-                name: self.task_name(stage, task, frame, first),
-                module: "meta".to_owned(),
-                place: self.sources.place(task.span),
-                handler: false,
-                hosts: hosts.len(),
-                check: self.settings.check,
-            });
+            let name = self.task_name(stage, task, frame, first);
+            self.announce(stage, task, hosts, &name, "meta", false);
         }
         let workers = if BY_HOST.contains(&action.as_str()) { hosts } else { hosts.get(..1).unwrap_or_default() };
         let mut held = Vec::new();
@@ -73,7 +67,11 @@ impl Run {
                     held.push(host.clone());
                     continue;
                 }
-                Ok((Truth::No, _)) => continue,
+                Ok((Truth::No, _)) => {
+                    let told = Event::MetaDone { host: host.clone(), text: skipped(&action, task, host) };
+                    self.tell(told);
+                    continue;
+                }
                 Ok((Truth::Unknown(why), _)) => Stop::Unknown(why),
                 Err(stop) => stop,
             };
@@ -84,6 +82,10 @@ impl Run {
             }
         }
         if !held.is_empty() {
+            let whom = if BY_HOST.contains(&action.as_str()) { held.as_slice() } else { held.get(..1).unwrap_or_default() };
+            for host in whom {
+                self.tell(Event::MetaDone { host: host.clone(), text: done(&action, task, host) });
+            }
             self.meta_action(stage, &action, &held, task, frame).await;
         }
     }
@@ -98,7 +100,7 @@ impl Run {
         frame: &Arc<Frame>,
     ) {
         match action {
-            "flush_handlers" => self.flush(stage, &stage.batch()).await,
+            "flush_handlers" => self.flush(stage, hosts).await,
             "end_play" => {
                 for host in self.hosts.running(&stage.all) {
                     self.hosts.set_standing(&host, Standing::Ended);
@@ -159,6 +161,38 @@ impl Run {
             self.hands.close(&seat.target).await;
         }
     }
+}
+
+/// Says what a meta action came to.
+fn done(action: &str, task: &Task, host: &str) -> String {
+    let role = task.role.as_ref().map_or("", |role| role.name.as_str());
+    match action {
+        "flush_handlers" => format!("triggered running handlers for {host}"),
+        "refresh_inventory" => "inventory successfully refreshed".to_owned(),
+        "clear_facts" => "facts cleared".to_owned(),
+        "clear_host_errors" => "cleared host errors".to_owned(),
+        "end_batch" => "ending batch".to_owned(),
+        "end_play" => "ending play".to_owned(),
+        "end_host" => format!("ending play for {host}"),
+        "end_role" => format!("ending role {role} for {host}"),
+        "reset_connection" => "reset connection".to_owned(),
+        other => other.to_owned(),
+    }
+}
+
+/// Says that a meta action was not done, as its condition does not hold.
+fn skipped(action: &str, task: &Task, host: &str) -> String {
+    let role = task.role.as_ref().map_or("", |role| role.name.as_str());
+    let instead = match action {
+        "flush_handlers" => format!("not running handlers for {host}"),
+        "clear_facts" => format!("not clearing facts and fact cache for {host}"),
+        "clear_host_errors" => format!("not clearing host error state for {host}"),
+        "end_batch" => "continuing current batch".to_owned(),
+        "end_play" => "continuing play".to_owned(),
+        "end_role" => format!("continuing role {role} for {host}"),
+        _ => format!("continuing execution for {host}"),
+    };
+    format!("{action} conditional evaluated to False, {instead}")
 }
 
 fn action(task: &Task) -> String {

@@ -18,6 +18,7 @@ use crate::source::{Diagnostic, Sources, render};
 use crate::value::secret::Redactor;
 use crate::vars::Engine;
 
+mod announce;
 mod argument_spec;
 mod arguments;
 pub mod budget;
@@ -99,6 +100,7 @@ struct Run {
     playbook_folder: Mutex<PathBuf>,
     selection: tags::Selection,
     hosts: host::Hosts,
+    announcements: announce::Announcements,
     engines: Mutex<HashMap<Search, Arc<Engine>>>,
     /// One permit a host that may be worked on at once.
     forks: Arc<Semaphore>,
@@ -178,6 +180,7 @@ impl Run {
             sources,
             redactor,
             hosts: host::Hosts::default(),
+            announcements: announce::Announcements::default(),
             engines: Mutex::default(),
             predicted: AtomicUsize::new(0),
             unknown: Mutex::default(),
@@ -213,10 +216,6 @@ impl Run {
             broken: self.broken.load(Ordering::SeqCst),
             interrupted: self.is_interrupted(),
         }
-    }
-
-    fn tell(&self, event: Event) {
-        self.listener.tell(&event);
     }
 
     fn warn(&self, message: impl Into<String>) {

@@ -9,6 +9,7 @@ use crate::run::Run;
 use crate::run::budget;
 use crate::run::host::Standing;
 use crate::run::stage::Stage;
+use crate::run::strategy::Strategy;
 use crate::source::{Diagnostic, Node};
 use crate::value::{Map, Value, arguments};
 use crate::vars::Variables;
@@ -78,14 +79,12 @@ impl Run {
     fn stage(self: &Arc<Self>, play: &Play) -> Result<Option<Arc<Stage>>, Diagnostic> {
         let engine = self.engine_of_play(&play.folder);
         let known = Known { play: &play.keywords.vars, extra: &self.settings.extra_vars };
-        if let Some(strategy) = &play.strategy {
-            let strategy = engine.render(strategy, &known)?.to_string();
-            if !matches!(strategy.as_str(), "linear" | "ansible.builtin.linear") {
-                return Err(Diagnostic::error(format!("the strategy `{strategy}` is not known"))
-                    .at(play.span)
-                    .hint("only `linear` is: remove the line, and the play goes task by task through all its hosts"));
-            }
-        }
+        let strategy = match (&play.strategy, &self.settings.execution.strategy) {
+            (Some(strategy), _) => engine.render(strategy, &known)?.to_string(),
+            (None, Some(strategy)) => strategy.clone(),
+            (None, None) => "linear".to_owned(),
+        };
+        let strategy = Strategy::named(&strategy).map_err(|wrong| wrong.at(play.span))?;
         let pattern = match engine.render(&play.hosts, &known)? {
             Value::List(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             single => single.to_string(),
@@ -109,7 +108,7 @@ impl Run {
             self.prompt(prompt, &mut prompted)?;
         }
         let play = Arc::new(play.clone());
-        Ok(Some(Stage::new(play, name, hosts, prompted)))
+        Ok(Some(Stage::new(play, name, hosts, prompted, strategy)))
     }
 
     /// Asks for one variable of `vars_prompt`, unless `-e` has it.
@@ -166,20 +165,27 @@ impl Run {
             return;
         }
         self.tell(Event::PlayStarted { name: stage.name.clone(), hosts: alive, check: self.settings.check });
+        match stage.strategy {
+            Strategy::Linear => self.sections(stage, &hosts).await,
+            Strategy::Free | Strategy::HostPinned => self.each_by_itself(stage, &hosts).await,
+        }
+    }
+
+    /// Runs all sections of a play on hosts that go through them together.
+    pub(super) async fn sections(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
         let play = stage.play.clone();
         let frame = stage.frame.clone();
-
-        self.gather_facts(stage, &hosts).await;
-        self.require_vars_files(stage, &hosts);
-        self.items(stage, &play.pre_tasks, &hosts, &frame).await;
-        self.flush(stage, &hosts).await;
+        self.gather_facts(stage, hosts).await;
+        self.require_vars_files(stage, hosts);
+        self.items(stage, &play.pre_tasks, hosts, &frame).await;
+        self.flush(stage, hosts).await;
         for r#use in &play.roles {
-            self.role_use(stage, r#use, &hosts, &frame).await;
+            self.role_use(stage, r#use, hosts, &frame).await;
         }
-        self.items(stage, &play.tasks, &hosts, &frame).await;
-        self.flush(stage, &hosts).await;
-        self.items(stage, &play.post_tasks, &hosts, &frame).await;
-        self.flush(stage, &hosts).await;
+        self.items(stage, &play.tasks, hosts, &frame).await;
+        self.flush(stage, hosts).await;
+        self.items(stage, &play.post_tasks, hosts, &frame).await;
+        self.flush(stage, hosts).await;
     }
 
     async fn gather_facts(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
@@ -223,6 +229,7 @@ impl Run {
     }
 
     fn end_of_play(&self, stage: &Stage) {
+        self.end_announcements();
         for host in &stage.all {
             self.hosts.with(host, |host| {
                 host.notified.clear();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::load::execution::Execution;
 use crate::value::Map;
 use crate::value::secret::Secret;
 
@@ -53,6 +54,8 @@ pub struct Settings {
     pub inventory_sources: Vec<String>,
     /// The settings file in use.
     pub config_file: Option<PathBuf>,
+    /// What the environment says about execution.
+    pub execution: Execution,
 }
 
 impl Default for Settings {
@@ -80,6 +83,7 @@ impl Default for Settings {
             start_at_task: None,
             inventory_sources: Vec::new(),
             config_file: None,
+            execution: Execution::default(),
         }
     }
 }

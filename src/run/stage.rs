@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use tokio::sync::Semaphore;
+
 use crate::load::playbook::{Block, Item, Play, Role, RoleUse};
 use crate::run::Run;
 use crate::run::frame::Frame;
 use crate::run::handlers::Handler;
 use crate::run::host::Standing;
-use crate::source::Diagnostic;
+use crate::run::strategy::Strategy;
+use crate::source::{Diagnostic, Span};
 use crate::value::Map;
 use crate::vars::scope::Level;
 
@@ -34,10 +37,13 @@ pub(super) struct Stage {
     /// Nor in any later one.
     broken: AtomicBool,
     next_role: AtomicUsize,
+    pub(super) strategy: Strategy,
+    /// How many hosts may be at a task with `throttle` at once, by its place.
+    throttles: Mutex<HashMap<(Span, usize), Arc<Semaphore>>>,
 }
 
 impl Stage {
-    pub(super) fn new(play: Arc<Play>, name: String, all: Vec<Arc<str>>, prompted: Map) -> Arc<Self> {
+    pub(super) fn new(play: Arc<Play>, name: String, all: Vec<Arc<str>>, prompted: Map, strategy: Strategy) -> Arc<Self> {
         let frame = Frame::play(&play);
         let stage = Self {
             name,
@@ -51,6 +57,8 @@ impl Stage {
             stopped: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             next_role: AtomicUsize::new(0),
+            strategy,
+            throttles: Mutex::default(),
             frame,
             play,
         };
@@ -210,6 +218,12 @@ impl Stage {
     /// Returns a number for a role that begins, so that hosts may leave it.
     pub(super) fn number_role(&self) -> usize {
         self.next_role.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// Returns what lets no more than `most` hosts work on the task at `span` at once, however they come to it.
+    pub(super) fn throttle(&self, span: Span, most: usize) -> Arc<Semaphore> {
+        let mut throttles = self.throttles.lock().unwrap_or_else(PoisonError::into_inner);
+        throttles.entry((span, most)).or_insert_with(|| Arc::new(Semaphore::new(most))).clone()
     }
 
     /// Returns the variables of a file, read once a play.

@@ -1,4 +1,5 @@
-//! The linear strategy: all hosts of a batch go through the items together, one task after the other.
+//! Strategies. With `linear` all hosts of a batch go through the items together, one task after the other; with `free`
+//! and `host_pinned` each goes by itself.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -6,13 +7,62 @@ use std::sync::atomic::Ordering;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
 use crate::load::playbook::{Block, Item};
 use crate::run::Run;
 use crate::run::frame::Frame;
 use crate::run::host::Standing;
 use crate::run::stage::Stage;
+use crate::source::Diagnostic;
+
+/// How hosts go through a play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Strategy {
+    /// Together, task by task.
+    Linear,
+    /// Each as fast as it can.
+    Free,
+    /// Each as fast as it can, and begun only when it can go to the end without waiting for others.
+    HostPinned,
+}
+
+impl Strategy {
+    /// Returns the strategy of a name.
+    pub(super) fn named(name: &str) -> Result<Self, Diagnostic> {
+        const KNOWN: [&str; 4] = ["linear", "free", "host_pinned", "debug"];
+        let short = name.strip_prefix("ansible.builtin.").unwrap_or(name);
+        match short {
+            // `debug` is linear; the debugger it adds is asked for by `debugger:` and its setting.
+            "linear" | "debug" => Ok(Self::Linear),
+            "free" => Ok(Self::Free),
+            "host_pinned" => Ok(Self::HostPinned),
+            _ => Err(Diagnostic::error(format!("the strategy `{name}` is not known"))
+                .did_you_mean(short, KNOWN)
+                .hint("known are `linear`, `free` and `host_pinned`; strategies that are Python plugins cannot run here")),
+        }
+    }
+}
 
 impl Run {
+    /// Runs a play on each host by itself.
+    pub(super) async fn each_by_itself(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
+        let seats = Arc::new(Semaphore::new(match stage.strategy {
+            Strategy::HostPinned => self.settings.forks.max(1),
+            Strategy::Linear | Strategy::Free => hosts.len().max(1),
+        }));
+        let mut ways = JoinSet::new();
+        for host in hosts {
+            let (run, stage, seats, host) = (self.clone(), stage.clone(), seats.clone(), host.clone());
+            ways.spawn(async move {
+                let _seat = seats.acquire().await;
+                run.sections(&stage, &[host]).await;
+            });
+        }
+        while ways.join_next().await.is_some() {}
+    }
+
     /// Runs items on those of `hosts` that take part.
     pub(super) fn items<'a>(
         self: &'a Arc<Self>,

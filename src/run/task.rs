@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::load::playbook::{Action, Task};
@@ -45,14 +44,7 @@ impl Run {
             Action::Module { name: module, .. } if modules::short_name(module) == "meta" => self.meta(stage, task, &hosts, frame).await,
             Action::Module { name: module, .. } => {
                 let module = modules::short_name(module).to_owned();
-                self.tell(Event::TaskStarted {
-                    name: name.clone(),
-                    module: module.clone(),
-                    place: self.sources.place(task.span),
-                    handler: handler.is_some(),
-                    hosts: hosts.len(),
-                    check: self.settings.check,
-                });
+                self.announce(stage, task, &hosts, &name, &module, handler.is_some());
                 self.on_hosts(stage, task, &hosts, frame, &name, &module, handler).await;
             }
         }
@@ -114,7 +106,7 @@ impl Run {
         };
         let once = flags.once || ONCE_FOR_ALL.contains(&module);
         let workers = if once { hosts.get(..1).unwrap_or_default() } else { hosts };
-        let throttle = Arc::new(Semaphore::new(flags.throttle.unwrap_or(usize::MAX >> 4)));
+        let throttle = flags.throttle.map(|most| stage.throttle(task.span, most));
 
         let mut steps = JoinSet::new();
         for host in workers {
@@ -129,7 +121,10 @@ impl Run {
             };
             let (throttle, forks) = (throttle.clone(), self.forks.clone());
             steps.spawn(async move {
-                let _own = throttle.acquire().await;
+                let _own = match &throttle {
+                    Some(throttle) => throttle.acquire().await.ok(),
+                    None => None,
+                };
                 let _one_of_all = forks.acquire().await;
                 let ended = step.perform().await;
                 (step.host.clone(), ended)

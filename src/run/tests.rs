@@ -282,3 +282,19 @@ fn an_unknown_module_fails_only_where_it_runs() {
     let ran = run(1, &play("    - {name: a, comand: ok, when: false}\n    - {name: b, comand: ok}\n"));
     assert!(ran.text().contains("web1 skipped a") && ran.text().contains("web1 failed b: there is no module `comand`"), "{}", ran.text());
 }
+
+#[test]
+fn with_free_no_host_waits_for_another() {
+    let playbook = |strategy: &str| {
+        format!(
+            "- hosts: web\n  gather_facts: false\n  strategy: {strategy}\n  tasks:\n    - {{name: a, command: fail@web1}}\n    - {{name: b, command: change, notify: h}}\n  handlers:\n    - {{name: h, command: ok}}\n"
+        )
+    };
+    for strategy in ["free", "host_pinned", "ansible.builtin.free"] {
+        let ran = run(3, &playbook(strategy));
+        let of = |host: &str| ran.lines.iter().filter(|line| line.starts_with(host)).cloned().collect::<Vec<_>>().join("\n");
+        assert_eq!(of("web1"), "web1 failed a: it failed");
+        assert_eq!(of("web3"), "web3 ok a\nweb3 changed b\nweb3 ok h");
+    }
+    assert!(run(1, &playbook("fre")).text().contains("diagnostic error: the strategy `fre` is not known"));
+}

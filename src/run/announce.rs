@@ -1,0 +1,76 @@
+//! Telling which task is at work. Where each host goes by itself, the results of several tasks come mixed, so that a task is
+//! told again before a result of it that does not follow another.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::load::playbook::Task;
+use crate::report::event::Event;
+use crate::run::Run;
+use crate::run::stage::Stage;
+use crate::run::strategy::Strategy;
+use crate::source::Span;
+
+/// What makes two announcements the same.
+type Identity = (Span, String, bool);
+
+/// Who is at which task, where hosts go by themselves.
+#[derive(Default)]
+pub(super) struct Announcements(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    at: HashMap<Arc<str>, (Identity, Event)>,
+    last: Option<Identity>,
+}
+
+impl Announcements {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Run {
+    /// Tells that a task begins on `hosts`.
+    pub(super) fn announce(&self, stage: &Stage, task: &Task, hosts: &[Arc<str>], name: &str, module: &str, handler: bool) {
+        let event = Event::TaskStarted {
+            name: name.to_owned(),
+            module: module.to_owned(),
+            place: self.sources.place(task.span),
+            handler,
+            hosts: hosts.len(),
+            check: self.settings.check,
+        };
+        if stage.strategy == Strategy::Linear {
+            self.listener.tell(&event);
+            return;
+        }
+        let identity = (task.span, name.to_owned(), handler);
+        let mut state = self.announcements.lock();
+        for host in hosts {
+            state.at.insert(host.clone(), (identity.clone(), event.clone()));
+        }
+    }
+
+    /// Tells an event, and before it the task that it belongs to, where that was not the last one told.
+    pub(super) fn tell(&self, event: Event) {
+        let host = match &event {
+            Event::Item { host, .. } | Event::Result { host, .. } | Event::Retry { host, .. } | Event::MetaDone { host, .. } => Some(host),
+            Event::Included { hosts, .. } => hosts.first(),
+            _ => None,
+        };
+        let mut state = self.announcements.lock();
+        if let Some((identity, started)) = host.and_then(|host| state.at.get(host)).cloned()
+            && state.last.as_ref() != Some(&identity)
+        {
+            self.listener.tell(&started);
+            state.last = Some(identity);
+        }
+        self.listener.tell(&event);
+    }
+
+    /// Forgets who is at which task, as a play ends.
+    pub(super) fn end_announcements(&self) {
+        *self.announcements.lock() = State::default();
+    }
+}
