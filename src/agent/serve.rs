@@ -15,7 +15,7 @@ use super::answer::answer;
 use super::frame;
 use super::protocol::{FromAgent, Task, ToAgent, VERSION};
 use crate::change::host::Blobs;
-use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, programs, run_module, temporary};
+use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, keeper, programs, run_module, temporary};
 use crate::modules;
 
 /// How the line begins by which the controller finds the start of the conversation, after whatever login scripts print.
@@ -32,6 +32,10 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         // Asked before the program is put to use: it shows that this machine can run it.
         ["agent-try"] => ExitCode::SUCCESS,
         ["agent-serve", nonce] => serve(nonce),
+        [keeper::WORD, session] => {
+            keeper::keep(session);
+            ExitCode::SUCCESS
+        }
         _ => ExitCode::from(2),
     }
 }
@@ -39,6 +43,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 /// Speaks with the controller until it goes.
 fn serve(nonce: &str) -> ExitCode {
     remember_panics();
+    keeper::enable();
     let agent = Arc::new(Agent::default());
     if agent.greet(nonce).is_err() {
         return ExitCode::FAILURE;

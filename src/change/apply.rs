@@ -1,8 +1,8 @@
 //! Makes a change. With `temporary`, the only file that writes to a host.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::AT_FDCWD;
@@ -197,26 +197,21 @@ fn keep(path: &Path) -> Result<PathBuf, Failure> {
     let name = format!("{}.{}.{time}~", path.file_name().unwrap_or_default().to_string_lossy(), std::process::id());
     let copy = path.with_file_name(name);
     let refused = |error: std::io::Error| about(Failure::io("make a backup of", path, &error), path);
+    if stat_of(&copy, false)?.is_some() {
+        return Err(refused(std::io::ErrorKind::AlreadyExists.into()));
+    }
     let mut source = File::open(path).map_err(refused)?;
     let found = stat_of(path, false)?;
-    let mut target = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy).map_err(refused)?;
-    let finished = std::io::copy(&mut source, &mut target)
-        .and_then(|_| target.sync_all())
-        .map_err(refused)
-        .and_then(|()| dress(&target, &copy, &times_of(found.as_ref()), found.as_ref()));
-    if finished.is_err() {
-        discard(&copy);
-    }
-    finished.map(|()| copy)
+    let mut temporary = Temporary::beside(&copy);
+    let mut target = temporary.create(&copy)?;
+    std::io::copy(&mut source, &mut target).and_then(|_| target.sync_all()).map_err(refused)?;
+    dress(&target, temporary.path(), &times_of(found.as_ref()), found.as_ref())?;
+    temporary.put(&copy)?;
+    Ok(copy)
 }
 
 fn times_of(found: Option<&Stat>) -> Attributes {
     Attributes { atime: found.map(|stat| stat.atime), mtime: found.map(|stat| stat.mtime), ..Attributes::default() }
-}
-
-#[allow(clippy::disallowed_methods, reason = "removes a backup that could not be finished")]
-fn discard(path: &Path) {
-    let _ = fs::remove_file(path);
 }
 
 /// Says whether `path` still is what the change was planned from.

@@ -23,6 +23,7 @@ pub mod fake;
 pub mod glob;
 pub mod host;
 pub mod http;
+pub mod keeper;
 pub mod overlay;
 pub mod packages;
 pub mod picture;

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use super::keeper::{self, Note};
 use super::{Failure, Output, Program};
 use crate::value::Value;
 
@@ -47,8 +48,11 @@ pub fn end_all() {
 /// When it cannot be started, or took longer than its time limit.
 pub fn run(program: &Program, environment: &[(String, String)]) -> Result<Output, Failure> {
     let started = SystemTime::now();
-    let mut child = spawn(program, environment)?;
+    keeper::note(&Note::Starting);
+    let mut child = spawn(program, environment).inspect_err(|_| keeper::note(&Note::NotStarted))?;
     let group = i32::try_from(child.id()).unwrap_or(0);
+    keeper::note(&Note::Started(group));
+    lock(&RUNNING).insert(group);
     let stdout = child.stdout.take().map(collect);
     let stderr = child.stderr.take().map(collect);
     if let (Some(mut stdin), Some(text)) = (child.stdin.take(), program.stdin.clone()) {
@@ -57,13 +61,13 @@ pub fn run(program: &Program, environment: &[(String, String)]) -> Result<Output
             let _ = stdin.write_all(&text);
         });
     }
-    lock(&RUNNING).insert(group);
     let waited = wait(&mut child, program.timeout.map(Duration::from_secs));
     if !matches!(waited, Ok(Some(_))) {
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         let _ = child.wait();
     }
     lock(&RUNNING).remove(&group);
+    keeper::note(&Note::Ended(group));
     let (stdout, stderr) = (finish(stdout), finish(stderr));
     match waited {
         Ok(Some(status)) => Ok(Output { rc: code(status), stdout, stderr, start: seconds(started), end: seconds(SystemTime::now()) }),

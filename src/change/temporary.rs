@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use super::Failure;
+use super::keeper::{self, Note};
 
 /// How the name of every temporary file begins: one that a crash of the machine left behind is recognised by it.
 pub const PREFIX: &str = ".windlass-";
@@ -40,6 +41,7 @@ impl Temporary {
     pub fn beside(target: &Path) -> Self {
         let path = target.with_file_name(format!("{PREFIX}{:012x}{}", rand::random::<u64>() >> 16, ending(target)));
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).insert(path.clone());
+        keeper::note(&Note::Made(&path));
         Self { path, lock: None }
     }
 
@@ -87,6 +89,7 @@ impl Temporary {
             _ => Failure::io("replace", target, &error),
         })?;
         KNOWN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path);
+        keeper::note(&Note::Gone(&self.path));
         sync_folder(target);
         Ok(())
     }
@@ -96,6 +99,7 @@ impl Drop for Temporary {
     fn drop(&mut self) {
         if KNOWN.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.path) {
             remove(&self.path);
+            keeper::note(&Note::Gone(&self.path));
         }
     }
 }
@@ -122,7 +126,7 @@ fn sweep(target: &Path) {
 }
 
 #[allow(clippy::disallowed_methods, reason = "removes only what this file made")]
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     let _ = fs::remove_file(path);
 }
 

@@ -44,6 +44,8 @@ enum Command {
     #[command(hide = true)]
     AgentServe { nonce: String },
     #[command(hide = true)]
+    AgentKeep { session: String },
+    #[command(hide = true)]
     DemoSystemctl(demo::Systemctl),
     #[command(hide = true)]
     DemoNodes(demo::Nodes),
@@ -76,7 +78,7 @@ pub fn main() -> ExitCode {
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::AgentTry | Command::AgentServe { .. } => return serve::main(std::env::args().skip(1)),
+        Command::AgentTry | Command::AgentServe { .. } | Command::AgentKeep { .. } => return serve::main(std::env::args().skip(1)),
         Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),
         Command::DemoNodes(arguments) => demo::nodes(&arguments),
     };

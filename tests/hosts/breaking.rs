@@ -50,9 +50,10 @@ fn sleeps(hosts: &Hosts) -> bool {
     hosts.try_exec("h1", "pgrep -fx 'sleep 4242'").0
 }
 
-/// Ends the agents of a host, by their ids.
+/// Ends the agents of a host, by their ids. Their keepers stay.
 fn kill_agents(hosts: &Hosts) {
-    hosts.exec("h1", "for p in /proc/[0-9]*; do case $(readlink $p/exe) in */windlass/agent-*) kill -9 ${p#/proc/};; esac; done; true");
+    let is_agent = "case $(readlink $p/exe) in */windlass/agent-*) tr '\\0' ' ' <$p/cmdline | grep -q ' agent-serve ';; *) false;; esac";
+    hosts.exec("h1", &format!("for p in /proc/[0-9]*; do if {is_agent}; then kill -9 ${{p#/proc/}}; fi; done; true"));
 }
 
 fn no_agent(hosts: &Hosts) {
@@ -101,7 +102,9 @@ fn what_is_killed_in_the_middle_of_a_large_file_leaves_the_old_one() {
     kill_agents(&hosts);
     let run = finish(&site, child).code(4);
     has(&run.all(), &["the agent on h1 was ended by signal", "site.yml:"]);
+    no_agent(&hosts);
     old(&hosts);
+    assert_eq!(left(&hosts), "");
     completes(&hosts, &site);
 
     // The controller.
@@ -132,6 +135,14 @@ fn what_a_task_runs_ends_with_agent_connection_and_controller() {
     let Some(hosts) = Hosts::up(1) else { return };
     let site = Site::new().file("site.yml", SLEEP);
     inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "");
+
+    let child = start(&site, "");
+    wait_for_sleep(&hosts);
+    kill_agents(&hosts);
+    let run = finish(&site, child).code(4);
+    has(&run.all(), &["the agent on h1 was ended by signal"]);
+    wait_until("the end of the command", || !sleeps(&hosts));
+    no_agent(&hosts);
 
     let child = start(&site, "");
     wait_for_sleep(&hosts);
