@@ -8,9 +8,14 @@ use clap::{Parser, Subcommand};
 use crate::agent::serve;
 use crate::source::{Diagnostic, Severity, Sources, render};
 
+pub mod adhoc;
+mod called;
 pub mod demo;
 pub mod doc;
+pub mod early;
 pub mod extra_vars;
+pub mod flags;
+pub mod ground;
 pub mod hosts;
 pub mod inventory;
 pub mod list;
@@ -20,7 +25,7 @@ pub mod vault;
 
 /// Runs Ansible-style playbooks over SSH, with a check mode that tells the truth.
 #[derive(Debug, Parser)]
-#[command(name = "windlass", version, max_term_width = 120)]
+#[command(name = "windlass", version, max_term_width = 120, args_override_self = true, infer_long_args = true)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,6 +36,8 @@ enum Command {
     /// Run playbooks
     #[command(alias = "run")]
     Playbook(Box<playbook::Arguments>),
+    /// Run one task on hosts, without a playbook
+    Adhoc(Box<adhoc::Arguments>),
     /// Show hosts, groups and variables as they were read
     Inventory(inventory::Arguments),
     /// Encrypt, decrypt, show and edit vaulted files
@@ -64,7 +71,12 @@ pub const USAGE: u8 = 2;
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let line = called::line(std::env::args_os());
+    if let Some(text) = line.version {
+        say(&text);
+        return ExitCode::from(OK);
+    }
+    let cli = match Cli::try_parse_from(line.words) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if error.use_stderr() { USAGE } else { OK };
@@ -73,7 +85,8 @@ pub fn main() -> ExitCode {
         }
     };
     let code = match cli.command {
-        Command::Playbook(arguments) => playbook::run(*arguments),
+        Command::Playbook(arguments) => playbook::run(&arguments),
+        Command::Adhoc(arguments) => adhoc::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),

@@ -53,7 +53,10 @@ impl Loader {
     }
 
     /// Renders a name that must be known now.
-    pub(super) fn early(&self, value: &Value, known: &Map) -> Result<Value, Diagnostic> {
+    ///
+    /// # Errors
+    /// It cannot be rendered.
+    pub fn early(&self, value: &Value, known: &Map) -> Result<Value, Diagnostic> {
         match value {
             Value::Lazy(_) => (self.early)(value, known),
             plain => Ok(plain.clone()),
@@ -72,6 +75,11 @@ impl Loader {
         let bytes = self.vault.read_file(path).map_err(|diagnostic| vec![diagnostic])?;
         let text = String::from_utf8(bytes)
             .map_err(|_| vec![named(Diagnostic::error(format!("`{}` is not UTF-8 text", path.display())).hint("save it as UTF-8"))])?;
+        self.document_of_text(path, text)
+    }
+
+    /// Reads a text as YAML, under the name of `path`; `None` for an empty one.
+    pub(super) fn document_of_text(&self, path: &Path, text: String) -> Result<Option<Node>, Errors> {
         let parsed = yaml::parse(&self.sources, path, text);
         let (errors, warnings): (Vec<_>, Vec<_>) =
             parsed.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);

@@ -47,6 +47,19 @@ impl Loader {
         let plays = plays_of(self, path, None, &Map::new(), 0, &mut errors);
         if errors.is_empty() { Ok(Playbook { path: path.to_owned(), plays }) } else { Err(errors) }
     }
+
+    /// Reads one play from a text, which messages call `name`; `folder` is where its paths start from.
+    ///
+    /// # Errors
+    /// Everything wrong in it.
+    pub fn play_of_text(&self, name: &str, text: String, folder: &Path) -> Result<Play, Errors> {
+        let node = self.document_of_text(Path::new(name), text)?;
+        let mut errors = Vec::new();
+        match node.and_then(|node| play(self, &node, folder, &Map::new(), &mut errors)) {
+            Some(play) if errors.is_empty() => Ok(play),
+            _ => Err(errors),
+        }
+    }
 }
 
 fn plays_of(loader: &Loader, path: &Path, from: Option<crate::source::Span>, known: &Map, depth: usize, errors: &mut Errors) -> Vec<Play> {

@@ -13,7 +13,7 @@ use crate::value::{Map, Value};
 const WIDTH: usize = 79;
 
 /// Values that the default form leaves out unless asked for more.
-const INTERNAL: &[&str] = &["invocation", "diff", "ansible_facts", "_secrets", "stdout_lines", "stderr_lines", "warnings"];
+pub(super) const INTERNAL: &[&str] = &["invocation", "diff", "ansible_facts", "_secrets", "stdout_lines", "stderr_lines", "warnings"];
 
 /// Writes in the form of Ansible's `default` callback.
 pub struct AnsibleForm {
@@ -149,7 +149,7 @@ impl AnsibleForm {
 }
 
 /// Sorts the keys of dictionaries, inner ones too.
-fn sort_keys(value: &mut Value) {
+pub(super) fn sort_keys(value: &mut Value) {
     match value {
         Value::Map(map) => {
             let map = Arc::make_mut(map);
@@ -162,7 +162,7 @@ fn sort_keys(value: &mut Value) {
 }
 
 /// Returns JSON on one line as Python's `json.dumps` writes it: with blanks after `:` and `,`.
-fn one_line(json: &serde_json::Value) -> String {
+pub(super) fn one_line(json: &serde_json::Value) -> String {
     match json {
         serde_json::Value::Array(items) => format!("[{}]", items.iter().map(one_line).collect::<Vec<_>>().join(", ")),
         serde_json::Value::Object(map) => {
@@ -175,7 +175,7 @@ fn one_line(json: &serde_json::Value) -> String {
 }
 
 /// Returns JSON with four blanks a level.
-fn indented(json: &serde_json::Value) -> String {
+pub(super) fn indented(json: &serde_json::Value) -> String {
     let mut out = Vec::new();
     let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
     let mut writer = serde_json::Serializer::with_formatter(&mut out, form);

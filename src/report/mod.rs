@@ -5,6 +5,7 @@ pub mod event;
 
 pub mod fold;
 pub mod json;
+pub mod minimal;
 pub mod output;
 pub mod recap;
 pub mod terminal;

@@ -11,7 +11,7 @@ use crate::value::{Map, Value};
 use crate::vars::Variables;
 
 /// The release of Ansible whose behaviour is followed; playbooks ask for it to guard what they use.
-const LIKE_ANSIBLE: [i64; 3] = [2, 19, 14];
+pub const LIKE_ANSIBLE: [i64; 3] = [2, 19, 14];
 
 /// Names that are always there.
 const ALWAYS: &[&str] = &[

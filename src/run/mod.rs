@@ -59,6 +59,7 @@ mod tests;
 
 pub use hands::Hands;
 pub use library::{Asker, Library};
+pub use magic::LIKE_ANSIBLE;
 pub use recap::Recap;
 pub use settings::Settings;
 pub use site::Site;

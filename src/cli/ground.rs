@@ -1,0 +1,108 @@
+//! What playbooks and ad hoc tasks stand on before anything runs: settings, vault, `-e`, inventory.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use crate::cli::early::early;
+use crate::cli::flags::Flags;
+use crate::cli::person::Person;
+use crate::cli::{extra_vars, hosts};
+use crate::load::config::Config;
+use crate::load::loader::{Errors, Loader};
+use crate::load::playbook::Playbook;
+use crate::report::Listener;
+use crate::run::files::Files;
+use crate::run::hands::Hands;
+use crate::run::here::Here;
+use crate::run::{Settings, Site, Surroundings};
+use crate::source::{Diagnostic, Sources};
+use crate::value::Map;
+use crate::value::secret::Redactor;
+
+/// Settings, vault, `-e` and inventory, read.
+pub struct Ground {
+    /// Reads the user's files.
+    pub loader: Arc<Loader>,
+    /// Hosts and groups.
+    pub site: Arc<dyn Site>,
+    /// Knows every secret.
+    pub redactor: Redactor,
+    config: Config,
+    extra_vars: Arc<Map>,
+}
+
+impl Ground {
+    /// Reads what the flags and the settings name; `folder` is that of the playbook.
+    ///
+    /// # Errors
+    /// Everything wrong in them.
+    pub fn open(flags: &Flags, folder: &Path, sources: &Sources) -> Result<Self, Errors> {
+        let redactor = Redactor::default();
+        let config = Config::from_environment();
+        let vault = Arc::new(flags.vault(&config, &redactor).map_err(|error| vec![error])?);
+        let extra = Arc::new(Mutex::new(Map::new()));
+        let early = early(sources, &vault, extra.clone());
+        let loader = Arc::new(Loader::new(sources.clone(), vault, config.roles_path.clone(), early));
+        let extra_vars = Arc::new(extra_vars::read(&loader, &flags.extra_vars)?);
+        if let Ok(mut known) = extra.lock() {
+            known.clone_from(&extra_vars);
+        }
+        let inventory = if flags.inventory.is_empty() { &config.inventory } else { &flags.inventory };
+        let site: Arc<dyn Site> = Arc::new(hosts::Hosts::read(&loader, inventory, &flags.limit, folder)?);
+        Ok(Self { loader, site, redactor, config, extra_vars })
+    }
+
+    /// Returns what the flags say about a run; passwords are asked for now.
+    ///
+    /// # Errors
+    /// A password cannot be had.
+    pub fn settings(&self, flags: &Flags) -> Result<Settings, Errors> {
+        flags.settings(&self.config, self.extra_vars.clone(), &Person).map_err(|error| vec![error])
+    }
+
+    /// Returns everything a run needs.
+    pub fn prepared(self, playbooks: Vec<Playbook>, settings: Settings, listener: Arc<dyn Listener>) -> Prepared {
+        let hands: Arc<dyn Hands> = Arc::new(Here::new(Arc::new(hosts::Reach::new(listener.clone()))));
+        let sources = self.loader.sources.clone();
+        let library = Arc::new(Files::new(self.loader));
+        let surroundings =
+            Surroundings { site: self.site, hands, library, asker: Arc::new(Person), listener, sources, redactor: self.redactor };
+        Prepared { playbooks, settings, surroundings }
+    }
+}
+
+/// Everything a run needs, read and checked.
+pub struct Prepared {
+    playbooks: Vec<Playbook>,
+    settings: Settings,
+    surroundings: Surroundings,
+}
+
+impl Prepared {
+    async fn run(self) -> u8 {
+        let recap = crate::run::run(&self.playbooks, self.settings, self.surroundings.clone()).await;
+        self.surroundings.hands.cancel().await;
+        recap.exit_code()
+    }
+}
+
+/// Runs what was prepared, or tells what is wrong, and returns the exit code. `None`: there is nothing to run.
+pub fn finish(sources: &Sources, prepared: Result<Option<Prepared>, Errors>) -> u8 {
+    match prepared {
+        Ok(Some(prepared)) => {
+            let Ok(runtime) = tokio::runtime::Runtime::new() else {
+                super::complain(sources, &[Diagnostic::error("no threads can be started")]);
+                return super::ERROR;
+            };
+            let code = runtime.block_on(prepared.run());
+            // A program on this machine that does not end must not hold windlass up.
+            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+            code
+        }
+        Ok(None) => super::OK,
+        Err(errors) => {
+            super::complain(sources, &errors);
+            super::ERROR
+        }
+    }
+}
