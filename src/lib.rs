@@ -23,6 +23,7 @@
 //! - [`connect`]: a channel of bytes to a host, over SSH or to this machine, also as another user.
 //! - [`agent`]: our program on the host's side, how it gets there, and how the controller speaks with it.
 //! - [`report`]: the events of a run, and one listener for each form of them.
+//! - [`record`]: what is kept of runs on the controller: the journal, to resume from and to prove with.
 //! - [`run`]: plays, blocks, loops, handlers and strategies.
 //! - [`demo`]: hosts and Elasticsearch clusters on loopback, to try and to test with.
 //! - [`cli`]: the subcommands, flags and exit codes.
@@ -61,6 +62,7 @@ pub mod demo;
 pub mod formats;
 pub mod load;
 pub mod modules;
+pub mod record;
 pub mod report;
 pub mod run;
 pub mod source;

@@ -55,6 +55,7 @@ async fn shell(session: &Session, r#become: Option<&Become>, line: &str) -> Resu
         environment: Vec::new(),
         timeout: None,
         foreseen: Vec::new(),
+        step: None,
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     session.task(r#become, task, &mut |_, outcome| outcomes.push(outcome)).await?;

@@ -15,9 +15,10 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("connect", &["value"]),
     ("agent", &["value", "change", "modules", "connect"]),
     ("report", &["source", "value", "change"]),
-    ("run", &["source", "value", "change", "modules", "vars", "load", "connect", "agent", "report"]),
+    ("record", &["value", "change", "report"]),
+    ("run", &["source", "value", "change", "modules", "vars", "load", "connect", "agent", "report", "record"]),
     ("demo", &["source", "value", "formats", "change", "modules", "load", "connect", "agent", "report"]),
-    ("cli", &["source", "value", "formats", "change", "modules", "vars", "load", "connect", "agent", "report", "run", "demo"]),
+    ("cli", &["source", "value", "formats", "change", "modules", "vars", "load", "connect", "agent", "report", "record", "run", "demo"]),
 ];
 
 #[test]

@@ -126,7 +126,7 @@ fn arguments(pairs: &[(&str, &str)]) -> Map {
 }
 
 fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
-    Task { module: module.to_owned(), items, mode, diff: false, environment: Vec::new(), timeout: None, foreseen: Vec::new() }
+    Task { module: module.to_owned(), items, mode, diff: false, environment: Vec::new(), timeout: None, foreseen: Vec::new(), step: None }
 }
 
 async fn outcomes(session: &Session, task: Task) -> Result<Vec<Outcome>, Trouble> {
@@ -313,6 +313,7 @@ async fn a_module_on_the_controller_sees_the_host_and_a_check_shows_what_was_for
         mode: Mode::Apply,
         diff: false,
         environment: Vec::new(),
+        step: None,
     };
     let outcome = session.control(None, control.clone()).await.expect("runs");
     assert!(outcome.changed && outcome.failure.is_none(), "{outcome:?}");

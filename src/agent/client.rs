@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::blobs::{PIECE, Shelf};
 use super::frame;
-use super::protocol::{Answer, FromAgent, Question, Task, ToAgent, VERSION};
+use super::protocol::{Answer, FromAgent, Question, Recalled, RunIdentity, Task, ToAgent, VERSION};
 use crate::change::{Change, Done, Failure, Mode, Outcome, Plan};
 use crate::connect::escalate::{Begun, Reader};
 use crate::connect::process::Input;
@@ -62,6 +62,8 @@ pub struct Circumstances {
     pub environment: Vec<(String, String)>,
     /// What other agents of the host foresaw since this one last heard.
     pub foreseen: Vec<Change>,
+    /// The step's key, where something is kept of it.
+    pub step: Option<String>,
 }
 
 impl Agent {
@@ -69,12 +71,12 @@ impl Agent {
     ///
     /// # Errors
     /// When it does not greet back, or speaks another version.
-    pub async fn greet(host: &str, begun: Begun, shelf: Shelf) -> Result<Self, Trouble> {
+    pub async fn greet(host: &str, begun: Begun, shelf: Shelf, run: Option<RunIdentity>) -> Result<Self, Trouble> {
         let Begun { mut process, output, .. } = begun;
         let stdin = std::mem::replace(&mut process.stdin, Box::new(tokio::io::sink()));
         let input = Canceller(Arc::new(Mutex::new(stdin)));
         let mut agent = Self { host: host.to_owned(), user: String::new(), process, output, input, shelf, busy: false };
-        agent.send(&ToAgent::Hello { version: VERSION }).await?;
+        agent.send(&ToAgent::Hello { version: VERSION, run }).await?;
         match agent.hear().await? {
             FromAgent::Hello { version: VERSION, user, .. } => agent.user = user,
             FromAgent::Hello { version, .. } => {
@@ -138,14 +140,32 @@ impl Agent {
         }
     }
 
+    /// Asks what the host knows of a step of a run.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn recall(&mut self, run: &str, step: &str) -> Result<Recalled, Trouble> {
+        self.busy = true;
+        self.send(&ToAgent::Recall { run: run.to_owned(), step: step.to_owned() }).await?;
+        loop {
+            match self.hear().await? {
+                FromAgent::Recalled(recalled) => {
+                    self.busy = false;
+                    return Ok(recalled);
+                }
+                other => self.aside(other).await?,
+            }
+        }
+    }
+
     /// Carries out a plan that was made on the controller.
     ///
     /// # Errors
     /// When the connection is lost.
     pub async fn carry_out(&mut self, plan: Plan, circumstances: Circumstances) -> Result<(Vec<Done>, Outcome), Trouble> {
-        let Circumstances { mode, diff, environment, foreseen } = circumstances;
+        let Circumstances { mode, diff, environment, foreseen, step } = circumstances;
         self.busy = true;
-        self.send(&ToAgent::CarryOut { plan, mode, diff, environment, foreseen }).await?;
+        self.send(&ToAgent::CarryOut { plan, mode, diff, environment, foreseen, step }).await?;
         loop {
             match self.hear().await? {
                 FromAgent::CarriedOut { done, outcome } => {

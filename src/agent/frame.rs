@@ -90,10 +90,10 @@ mod tests {
     #[test]
     fn a_message_survives_its_frame() {
         let mut wire = Vec::new();
-        write(&mut wire, &ToAgent::Hello { version: 7 }).expect("writes");
+        write(&mut wire, &ToAgent::Hello { version: 7, run: None }).expect("writes");
         write(&mut wire, &ToAgent::Cancel).expect("writes");
         let mut reader = wire.as_slice();
-        assert!(matches!(read(&mut reader).expect("reads"), Some(ToAgent::Hello { version: 7 })));
+        assert!(matches!(read(&mut reader).expect("reads"), Some(ToAgent::Hello { version: 7, .. })));
         assert!(matches!(read(&mut reader).expect("reads"), Some(ToAgent::Cancel)));
         assert!(read::<ToAgent>(&mut reader).expect("ends").is_none());
     }

@@ -9,7 +9,7 @@ use crate::change::{Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Pl
 use crate::value::Map;
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
 pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;
@@ -21,6 +21,8 @@ pub enum ToAgent {
     Hello {
         /// See [`VERSION`].
         version: u32,
+        /// The run it works for; none in a check, of which nothing is kept.
+        run: Option<RunIdentity>,
     },
     /// Run a task: all items of its loop in one message.
     Task(Task),
@@ -47,6 +49,8 @@ pub enum ToAgent {
         environment: Vec<(String, String)>,
         /// As in [`Task::foreseen`].
         foreseen: Vec<Change>,
+        /// As in [`Task::step`].
+        step: Option<String>,
     },
     /// A piece of a large file that the agent asked for.
     Blob {
@@ -54,6 +58,13 @@ pub enum ToAgent {
         sha256: String,
         /// The piece; an empty one ends the file.
         bytes: Vec<u8>,
+    },
+    /// Say what is known of a step of a run.
+    Recall {
+        /// The run.
+        run: String,
+        /// The step's key.
+        step: String,
     },
     /// End the running task's programs.
     Cancel,
@@ -76,6 +87,43 @@ pub struct Task {
     pub timeout: Option<u64>,
     /// Changes foreseen since this agent last heard, by other agents of this host, in a check.
     pub foreseen: Vec<Change>,
+    /// The step's key, one of its kind in the run; none where nothing is kept of it.
+    pub step: Option<String>,
+}
+
+/// Which run an agent works for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunIdentity {
+    /// The run's id.
+    pub id: String,
+    /// Who runs it: `user@machine`.
+    pub owner: String,
+    /// When it began, RFC 3339.
+    pub since: String,
+    /// What it runs: its playbooks.
+    pub what: String,
+    /// Whether it may take the host from another run.
+    pub steal: bool,
+    /// What seals all that the agent keeps of the run on the host, where this key never is.
+    pub key: [u8; 32],
+}
+
+impl std::fmt::Debug for RunIdentity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "run {} of {}", self.id, self.owner)
+    }
+}
+
+/// What a host knows of a step of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub enum Recalled {
+    /// It never began there.
+    #[default]
+    Never,
+    /// It began and was broken off in the middle: nobody knows how far it came.
+    Began,
+    /// It is done: what came of each item.
+    Done(Vec<Outcome>),
 }
 
 /// From the agent.
@@ -108,6 +156,8 @@ pub enum FromAgent {
     },
     /// The answer to [`ToAgent::Ask`].
     Answer(Result<Answer, Failure>),
+    /// The answer to [`ToAgent::Recall`].
+    Recalled(Recalled),
     /// A large file is needed.
     NeedBlob {
         /// SHA-256 of the whole, hex.

@@ -23,6 +23,7 @@ pub struct RemoteProbe {
     diff: bool,
     environment: Vec<(String, String)>,
     foreseen: Mutex<Vec<Change>>,
+    step: Option<String>,
     lost: Mutex<Option<Trouble>>,
     variables: OnceLock<Vec<(String, String)>>,
 }
@@ -40,9 +41,9 @@ fn take<T: Default>(slot: &Mutex<T>) -> T {
 impl RemoteProbe {
     /// Returns the host behind `agent`.
     pub fn new(runtime: Handle, agent: OwnedMutexGuard<Agent>, circumstances: Circumstances) -> Self {
-        let Circumstances { mode, diff, environment, foreseen } = circumstances;
+        let Circumstances { mode, diff, environment, foreseen, step } = circumstances;
         let (agent, foreseen) = (Mutex::new(agent), Mutex::new(foreseen));
-        Self { runtime, agent, mode, diff, environment, foreseen, lost: Mutex::default(), variables: OnceLock::new() }
+        Self { runtime, agent, mode, diff, environment, foreseen, step, lost: Mutex::default(), variables: OnceLock::new() }
     }
 
     /// Carries out a plan on the host.
@@ -61,7 +62,13 @@ impl RemoteProbe {
     }
 
     fn circumstances(&self) -> Circumstances {
-        Circumstances { mode: self.mode, diff: self.diff, environment: self.environment.clone(), foreseen: take(&self.foreseen) }
+        Circumstances {
+            mode: self.mode,
+            diff: self.diff,
+            environment: self.environment.clone(),
+            foreseen: take(&self.foreseen),
+            step: self.step.clone(),
+        }
     }
 
     fn note(&self, trouble: Trouble) -> Failure {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use super::answer::answer;
 use super::frame;
-use super::protocol::{FromAgent, Task, ToAgent, VERSION};
+use super::protocol::{FromAgent, Recalled, Task, ToAgent, VERSION};
 use crate::change::host::Blobs;
 use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, keeper, programs, run_module, temporary};
 use crate::modules;
@@ -152,8 +152,8 @@ impl Agent {
         while let Ok(message) = take.recv() {
             self.cancelled.store(false, Ordering::SeqCst);
             match message {
-                ToAgent::Hello { version: VERSION } => {}
-                ToAgent::Hello { version } => self.say(&FromAgent::Broken {
+                ToAgent::Hello { version: VERSION, .. } => {}
+                ToAgent::Hello { version, .. } => self.say(&FromAgent::Broken {
                     message: format!("the controller speaks version {version} of the protocol, this agent {VERSION}"),
                 }),
                 ToAgent::Task(task) => {
@@ -169,7 +169,7 @@ impl Agent {
                     });
                     self.say(&FromAgent::Answer(answered.unwrap_or_else(Err)));
                 }
-                ToAgent::CarryOut { plan, mode, diff, environment, foreseen } => {
+                ToAgent::CarryOut { plan, mode, diff, environment, foreseen, .. } => {
                     let carried = guarded(|| {
                         foresee(&mut host, &foreseen)?;
                         host.set_environment(environment);
@@ -178,6 +178,7 @@ impl Agent {
                     let (done, outcome) = carried.and_then(|carried| carried).unwrap_or_else(|failure| (Vec::new(), failed(failure)));
                     self.say(&FromAgent::CarriedOut { done, outcome });
                 }
+                ToAgent::Recall { .. } => self.say(&FromAgent::Recalled(Recalled::Never)),
                 ToAgent::Blob { .. } | ToAgent::Cancel => {}
             }
         }

@@ -12,7 +12,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::blobs::Shelf;
 use super::client::{Agent, Canceller, Circumstances};
-use super::protocol::{Answer, Question, Task};
+use super::protocol::{Answer, Question, Recalled, RunIdentity, Task};
 use super::remote::RemoteProbe;
 use super::upload::Programs;
 use super::{answer, serve};
@@ -27,6 +27,7 @@ pub struct Sessions {
     links: Links,
     programs: Arc<Programs>,
     shelf: Shelf,
+    run: Lock<Option<RunIdentity>>,
 }
 
 /// Work on one host.
@@ -36,6 +37,7 @@ pub struct Session {
     folder: Option<String>,
     programs: Arc<Programs>,
     shelf: Shelf,
+    run: Option<RunIdentity>,
     /// The controller itself, where the connection is local.
     here: Option<Arc<Lock<Host>>>,
     seats: Mutex<HashMap<String, Arc<Seat>>>,
@@ -68,6 +70,8 @@ pub struct Control {
     pub diff: bool,
     /// Variables added to the environment.
     pub environment: Vec<(String, String)>,
+    /// The step's key, where something is kept of it.
+    pub step: Option<String>,
 }
 
 fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
@@ -77,7 +81,12 @@ fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
 impl Sessions {
     /// Returns the sessions of a run; none is open yet.
     pub fn new(settings: Settings) -> Self {
-        Self { links: Links::new(settings), programs: Arc::default(), shelf: Shelf::default() }
+        Self { links: Links::new(settings), programs: Arc::default(), shelf: Shelf::default(), run: Lock::default() }
+    }
+
+    /// Names the run that sessions opened from now on work for.
+    pub fn work_for(&self, run: RunIdentity) {
+        *lock(&self.run) = Some(run);
     }
 
     /// Makes a large file of the controller ready: agents that ask for this SHA-256 (hex) get it.
@@ -97,6 +106,7 @@ impl Sessions {
             folder: target.agent_folder.clone(),
             programs: Arc::clone(&self.programs),
             shelf: self.shelf.clone(),
+            run: lock(&self.run).clone(),
             here,
             seats: Mutex::default(),
             cancellers: Lock::default(),
@@ -174,6 +184,7 @@ impl Session {
             diff: control.diff,
             environment: control.environment.clone(),
             foreseen: self.news_for(&seat),
+            step: control.step.clone(),
         };
         let runtime = tokio::runtime::Handle::current();
         let (outcome, lost) = self
@@ -207,9 +218,20 @@ impl Session {
         }
         let (seat, mut agent) = self.agent(r#become).await?;
         let foreseen = self.news_for(&seat);
-        let circumstances = Circumstances { mode, diff: false, environment: Vec::new(), foreseen };
+        let circumstances = Circumstances { mode, diff: false, environment: Vec::new(), foreseen, step: None };
         let asked = agent.ask(question, circumstances).await;
         self.after(&seat, agent, asked).await
+    }
+
+    /// Asks what the host knows of a step of this run.
+    ///
+    /// # Errors
+    /// As [`Session::task`].
+    pub async fn recall(&self, r#become: Option<&Become>, step: &str) -> Result<Recalled, Trouble> {
+        let (Some(run), None) = (&self.run, self.in_process(r#become)) else { return Ok(Recalled::Never) };
+        let (seat, mut agent) = self.agent(r#become).await?;
+        let recalled = agent.recall(&run.id, step).await;
+        self.after(&seat, agent, recalled).await
     }
 
     /// Carries out a plan that was made on the controller.
@@ -224,7 +246,7 @@ impl Session {
         }
         let (seat, mut agent) = self.agent(r#become).await?;
         let foreseen = self.news_for(&seat);
-        let circumstances = Circumstances { mode, diff, environment: Vec::new(), foreseen };
+        let circumstances = Circumstances { mode, diff, environment: Vec::new(), foreseen, step: None };
         let carried = agent.carry_out(plan, circumstances).await;
         let (done, outcome) = self.after(&seat, agent, carried).await?;
         self.keep(&seat.name, &outcome);
@@ -323,7 +345,7 @@ impl Session {
         }
         *slot = None;
         let begun = self.programs.start(&self.link, r#become, self.folder.as_deref()).await?;
-        let agent = Agent::greet(self.link.name(), begun, self.shelf.clone()).await?;
+        let agent = Agent::greet(self.link.name(), begun, self.shelf.clone(), self.run.clone()).await?;
         lock(&self.cancellers).insert(name, agent.canceller());
         let agent = Arc::new(Mutex::new(agent));
         *slot = Some(Arc::clone(&agent));

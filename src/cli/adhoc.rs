@@ -8,6 +8,7 @@ use serde_json::json;
 
 use crate::cli::flags::{Flags, Form};
 use crate::cli::ground::{self, Ground};
+use crate::cli::keep::Kept;
 use crate::load::check;
 use crate::load::loader::Errors;
 use crate::load::playbook::Playbook;
@@ -97,7 +98,7 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<ground::Pr
         Form::Ansible => Arc::new(Minimal::new(flags.report_to(&ground.redactor), flags.verbose, style, arguments.tree.clone())),
         _ => flags.listener(&ground.redactor),
     };
-    Ok(Some(ground.prepared(vec![playbook], settings, listener)))
+    Ok(Some(ground.prepared(vec![playbook], settings, listener, Kept::default())))
 }
 
 /// Returns the play of the task, as a playbook would have it.

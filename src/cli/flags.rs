@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{ArgAction, Args, ValueEnum};
+use serde::{Deserialize, Serialize};
 
 use crate::cli::vault::{SecretArguments, ask};
 use crate::load::config::Config;
@@ -21,7 +22,7 @@ use crate::value::Map;
 use crate::value::secret::{Redactor, Secret};
 
 /// Flags that `playbook` and `adhoc` share. Those that Ansible has mean the same here.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct Flags {
     /// Inventory file, folder, or list of hosts with a comma (`-i host,`); may be given several times
     #[arg(short, long, visible_alias = "inventory-file")]
@@ -107,7 +108,7 @@ pub struct Flags {
 }
 
 /// The form of the report.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub enum Form {
     /// What matters, folded
     Windlass,

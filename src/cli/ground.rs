@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 
 use crate::cli::early::early;
 use crate::cli::flags::Flags;
+use crate::cli::keep::Kept;
 use crate::cli::person::Person;
 use crate::cli::{extra_vars, hosts};
 use crate::load::config::Config;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::Playbook;
 use crate::report::Listener;
+use crate::report::event::Event;
 use crate::run::files::Files;
 use crate::run::hands::Hands;
 use crate::run::here::Here;
@@ -61,12 +63,28 @@ impl Ground {
     }
 
     /// Returns everything a run needs.
-    pub fn prepared(self, playbooks: Vec<Playbook>, settings: Settings, listener: Arc<dyn Listener>) -> Prepared {
-        let hands: Arc<dyn Hands> = Arc::new(Here::new(Arc::new(hosts::Reach::new(listener.clone()))));
+    pub fn prepared(self, playbooks: Vec<Playbook>, settings: Settings, listener: Arc<dyn Listener>, kept: Kept) -> Prepared {
+        for message in kept.notices {
+            listener.tell(&Event::Warning { message });
+        }
+        let reach = hosts::Reach::new(listener.clone());
+        if let Some(identity) = kept.identity {
+            reach.work_for(identity);
+        }
+        let hands: Arc<dyn Hands> = Arc::new(Here::new(Arc::new(reach)));
         let sources = self.loader.sources.clone();
         let library = Arc::new(Files::new(self.loader));
-        let surroundings =
-            Surroundings { site: self.site, hands, library, asker: Arc::new(Person), listener, sources, redactor: self.redactor };
+        let surroundings = Surroundings {
+            site: self.site,
+            hands,
+            library,
+            asker: Arc::new(Person),
+            listener,
+            sources,
+            redactor: self.redactor,
+            journal: kept.journal,
+            known: kept.known,
+        };
         Prepared { playbooks, settings, surroundings }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
-use crate::agent::protocol::Task;
+use crate::agent::protocol::{Recalled, RunIdentity, Task};
 use crate::agent::session::{self, Session, Sessions};
 use crate::change::{Mode, Outcome, Output, Plan, carry_out};
 use crate::connect::settings::Warnings;
@@ -148,6 +148,11 @@ impl Reach {
         Self { sessions: Sessions::new(Settings::of_this_user(warnings)), open: Mutex::default() }
     }
 
+    /// Names the run that is worked for.
+    pub fn work_for(&self, run: RunIdentity) {
+        self.sessions.work_for(run);
+    }
+
     async fn session(&self, target: &Target) -> Result<Arc<Session>, Lost> {
         let slot = self.slot(target);
         let mut slot = slot.lock().await;
@@ -185,8 +190,8 @@ impl Hands for Reach {
     fn control<'a>(&'a self, seat: &'a Seat, control: Control) -> BoxFuture<'a, Result<Outcome, Lost>> {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
-            let Control { entry, arguments, mode, diff } = control;
-            let control = session::Control { entry, arguments, mode, diff, environment: Vec::new() };
+            let Control { entry, arguments, mode, diff, step } = control;
+            let control = session::Control { entry, arguments, mode, diff, environment: Vec::new(), step };
             session.control(seat.r#become.as_ref(), control).await.map_err(lost)
         })
     }
@@ -195,6 +200,13 @@ impl Hands for Reach {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
             session.raw(seat.r#become.as_ref(), line).await.map_err(lost)
+        })
+    }
+
+    fn recall<'a>(&'a self, seat: &'a Seat, step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
+        Box::pin(async move {
+            let session = self.session(&seat.target).await?;
+            session.recall(seat.r#become.as_ref(), step).await.map_err(lost)
         })
     }
 

@@ -18,9 +18,11 @@ pub mod flags;
 pub mod ground;
 pub mod hosts;
 pub mod inventory;
+mod keep;
 pub mod list;
 pub mod person;
 pub mod playbook;
+pub mod runs;
 pub mod vault;
 
 /// Runs Ansible-style playbooks over SSH, with a check mode that tells the truth.
@@ -38,6 +40,10 @@ enum Command {
     Playbook(Box<playbook::Arguments>),
     /// Run one task on hosts, without a playbook
     Adhoc(Box<adhoc::Arguments>),
+    /// Go on with a run that broke off
+    Resume(runs::Resume),
+    /// Show what was run
+    Runs(runs::Runs),
     /// Show hosts, groups and variables as they were read
     Inventory(inventory::Arguments),
     /// Encrypt, decrypt, show and edit vaulted files
@@ -87,6 +93,8 @@ pub fn main() -> ExitCode {
     let code = match cli.command {
         Command::Playbook(arguments) => playbook::run(&arguments),
         Command::Adhoc(arguments) => adhoc::run(&arguments),
+        Command::Resume(arguments) => runs::resume(&arguments),
+        Command::Runs(arguments) => runs::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),

@@ -3,19 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use serde::{Deserialize, Serialize};
 
 use crate::cli::flags::Flags;
 use crate::cli::ground::{self, Ground};
+use crate::cli::keep::{self, Kept, Resumed};
 use crate::cli::list;
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
+use crate::run::settings::Unsure;
 use crate::run::tags::Selection;
 use crate::run::{Settings, Site};
 use crate::source::{Diagnostic, Sources};
 
 /// Flags of `windlass playbook`. Those that ansible-playbook has mean the same here.
-#[derive(Clone, Debug, Args)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct Arguments {
     /// Playbooks, run one after the other
     #[arg(required = true)]
@@ -41,6 +44,17 @@ pub struct Arguments {
     /// Read everything and do nothing
     #[arg(long)]
     pub syntax_check: bool,
+    /// What the change is for: the number or text of a ticket, kept with the run
+    #[arg(long)]
+    pub ticket: Option<String>,
+    /// Take hosts from another run that holds them
+    #[arg(long)]
+    #[serde(default)]
+    pub steal_lease: bool,
+    /// What becomes of a command that broke off in the middle: only `windlass resume` has this
+    #[arg(skip)]
+    #[serde(skip)]
+    pub unsure: Unsure,
     /// On which hosts, as whom and how
     #[command(flatten)]
     pub flags: Flags,
@@ -49,11 +63,17 @@ pub struct Arguments {
 /// Loads, runs and reports the playbooks.
 pub fn run(arguments: &Arguments) -> u8 {
     let sources = Sources::default();
-    ground::finish(&sources, prepare(arguments, &sources))
+    ground::finish(&sources, prepare(arguments, &sources, None))
+}
+
+/// Goes on with a run that broke off.
+pub(super) fn go_on(arguments: &Arguments, resumed: &Resumed) -> u8 {
+    let sources = Sources::default();
+    ground::finish(&sources, prepare(arguments, &sources, Some(resumed)))
 }
 
 /// Reads and checks everything; `None` where only a listing was asked for.
-fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<ground::Prepared>, Errors> {
+fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) -> Result<Option<ground::Prepared>, Errors> {
     let folder = arguments.playbooks.first().and_then(|path| path.parent()).map(Path::to_path_buf).unwrap_or_default();
     let ground = Ground::open(&arguments.flags, &folder, sources)?;
     let mut playbooks = Vec::new();
@@ -75,6 +95,7 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<ground::Pr
     let settings = Settings {
         force_handlers: arguments.force_handlers,
         start_at_task: arguments.start_at_task.clone(),
+        unsure: arguments.unsure,
         ..ground.settings(&arguments.flags)?
     };
     let settings = Settings {
@@ -83,7 +104,12 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<ground::Pr
         ..settings
     };
     let listener = arguments.flags.listener(&ground.redactor);
-    Ok(Some(ground.prepared(playbooks, settings, listener)))
+    let kept = match resumed {
+        _ if arguments.flags.check => Kept::default(),
+        None => keep::begin(arguments, sources, &ground.redactor),
+        Some(resumed) => keep::resume(resumed, arguments, sources, &ground.redactor).map_err(|error| vec![error])?,
+    };
+    Ok(Some(ground.prepared(playbooks, settings, listener, kept)))
 }
 
 /// Returns what the command line says, or else what the environment does.
@@ -92,6 +118,29 @@ fn or_else(said: &[String], otherwise: &[String]) -> Vec<String> {
 }
 
 impl Arguments {
+    /// Returns the flags that hold no secrets.
+    pub(super) fn open(&self) -> serde_json::Value {
+        let flags = Flags { extra_vars: Vec::new(), ..self.flags.clone() };
+        serde_json::to_value(Self { flags, ..self.clone() }).unwrap_or_default()
+    }
+
+    /// Returns the flags that may hold secrets.
+    pub(super) fn secret(&self) -> serde_json::Value {
+        serde_json::json!({ "extra_vars": self.flags.extra_vars })
+    }
+
+    /// Returns the flags again from both parts.
+    ///
+    /// # Errors
+    /// When they are not those of this version.
+    pub(super) fn restored(open: &serde_json::Value, secret: &serde_json::Value) -> Result<Self, String> {
+        let wrong = |error: serde_json::Error| format!("the run was begun by another version of windlass: {error}");
+        let mut arguments: Self = serde_json::from_value(open.clone()).map_err(wrong)?;
+        let extra = secret.get("extra_vars").cloned().unwrap_or_default();
+        arguments.flags.extra_vars = serde_json::from_value(extra).map_err(wrong)?;
+        Ok(arguments)
+    }
+
     fn lists_only(&self) -> bool {
         self.flags.list_hosts || self.list_tasks || self.list_tags || self.syntax_check
     }

@@ -21,7 +21,7 @@ pub struct VaultCommand {
 }
 
 /// Where the vault's passwords come from.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default, Args, serde::Serialize, serde::Deserialize)]
 pub struct SecretArguments {
     /// Vault secret: `label@file`, `label@prompt`, a file or a program; may be given several times
     #[arg(long)]

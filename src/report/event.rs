@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::change::Difference;
 use crate::source::Place;
 use crate::value::{Map, Value};
@@ -85,11 +87,14 @@ pub enum Event {
         took: Duration,
         predicted: usize,
         unknown: Vec<String>,
+        /// The run's id, where a journal is kept of it.
+        run: Option<String>,
+        code: u8,
     },
 }
 
 /// What came of a task on a host; fields say what they are.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct TaskResult {
     pub status: Status,
@@ -116,10 +121,13 @@ pub struct TaskResult {
     pub took: Duration,
     /// The loop item, if this is one.
     pub item: Option<Value>,
+    /// Done in an earlier part of a run that was resumed.
+    pub earlier: bool,
 }
 
 /// How a task ended on a host.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[allow(missing_docs)]
 pub enum Status {
     #[default]
@@ -133,7 +141,7 @@ pub enum Status {
 }
 
 /// The counts of the recap line.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct Counts {
     pub ok: u32,

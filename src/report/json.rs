@@ -59,9 +59,12 @@ fn describe(event: &Event, output: &Output) -> (&'static str, Json) {
         Event::Warning { message } => ("warning", json!({"message": message})),
         Event::Diagnostic { text } => ("diagnostic", json!({"text": text})),
         Event::PlayStopped { why } => ("play_stopped", json!({"why": why})),
-        Event::RunEnded { recap, took, predicted, unknown } => {
+        Event::RunEnded { recap, took, predicted, unknown, run, code } => {
             let hosts: serde_json::Map<_, _> = recap.iter().map(|(host, counts)| (host.to_string(), counts_json(counts))).collect();
-            ("run_ended", json!({"recap": hosts, "seconds": took.as_secs_f64(), "predicted": predicted, "unknown": unknown}))
+            (
+                "run_ended",
+                json!({"recap": hosts, "seconds": took.as_secs_f64(), "predicted": predicted, "unknown": unknown, "run": run, "code": code}),
+            )
         }
     }
 }
@@ -102,7 +105,7 @@ fn merged(mut fields: Json, result: &TaskResult, output: &Output) -> Json {
         json!({
             "status": status_word(result.status), "because": result.because, "values": to_json(&values), "diff": diff,
             "changes": result.summary, "diagnostic": result.diagnostic, "delegated_to": result.delegated_to, "ignored": result.ignored,
-            "check": result.check, "warnings": result.warnings, "seconds": result.took.as_secs_f64(),
+            "check": result.check, "warnings": result.warnings, "seconds": result.took.as_secs_f64(), "earlier": result.earlier,
         })
     };
     if let (Some(fields), Json::Object(more)) = (fields.as_object_mut(), more) {

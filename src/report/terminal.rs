@@ -93,6 +93,9 @@ impl Terminal {
     }
 
     fn is_worth_it(&self, result: &TaskResult) -> bool {
+        if result.earlier {
+            return self.verbosity > 0;
+        }
         match result.status {
             Status::Ok => {
                 self.verbosity > 0 || (result.verbose_always && !result.no_log) || !result.warnings.is_empty() || !result.diff.is_empty()
@@ -296,7 +299,7 @@ impl Listener for Terminal {
                 self.flush(&mut state);
                 self.output.line(&self.output.paint(Colour::Red, &format!("the play stops: {why}")));
             }
-            Event::RunEnded { recap: rows, took, predicted, unknown } => {
+            Event::RunEnded { recap: rows, took, predicted, unknown, run, code } => {
                 self.flush(&mut state);
                 if let Some(bar) = self.output.bar() {
                     bar.finish_and_clear();
@@ -306,7 +309,11 @@ impl Listener for Terminal {
                 if state.check {
                     self.output.line(&format!("{}; check only: nothing was changed", recap::prediction(*predicted, unknown)));
                 }
-                self.output.line(&format!("took {:.1} s", took.as_secs_f64()));
+                let run = run.as_ref().map(|run| {
+                    let more = if *code == 0 { String::new() } else { format!("; `windlass resume {run}` goes on from here") };
+                    format!(", run {run}{more}")
+                });
+                self.output.line(&format!("took {:.1} s{}", took.as_secs_f64(), run.unwrap_or_default()));
             }
         }
     }

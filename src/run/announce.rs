@@ -54,6 +54,7 @@ impl Run {
 
     /// Tells an event, and before it the task that it belongs to, where that was not the last one told.
     pub(super) fn tell(&self, event: Event) {
+        self.note(&event);
         let host = match &event {
             Event::Item { host, .. } | Event::Result { host, .. } | Event::Retry { host, .. } | Event::MetaDone { host, .. } => Some(host),
             Event::Included { hosts, .. } => hosts.first(),

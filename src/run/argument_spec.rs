@@ -53,8 +53,14 @@ impl Run {
                 let variables = self.variables(stage, frame, Some(&task), host);
                 let engine = self.engine(&self.search(stage, frame, &task));
                 let wrong = Check { engine: &engine, variables: &variables, redactor: &self.redactor, role }.all(spec, r#use);
-                let mut ended =
-                    Ended { result: TaskResult { check, ..TaskResult::default() }, register: Value::Null, then: Vec::new(), notice: None };
+                let mut ended = Ended {
+                    result: TaskResult { check, ..TaskResult::default() },
+                    register: Value::Null,
+                    then: Vec::new(),
+                    notice: None,
+                    key: None,
+                    is_handler: false,
+                };
                 if !wrong.is_empty() {
                     let text = wrong.iter().map(|diagnostic| self.rendered(diagnostic)).collect::<Vec<_>>().join("\n");
                     let message = wrong.iter().map(|diagnostic| diagnostic.message.clone()).collect::<Vec<_>>().join("; ");

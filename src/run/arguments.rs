@@ -104,7 +104,8 @@ impl Step {
         if !arguments.values().any(|value| value.unknown_part().is_some()) {
             (entry.check)(&arguments).map_err(Stop::Failed)?;
         }
-        Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate })
+        let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| key.text.clone());
+        Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate, step })
     }
 
     /// Stops where `when`, of the task or of what is around it, does not hold.

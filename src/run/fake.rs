@@ -247,6 +247,8 @@ pub(super) fn run_with(site: FakeSite, playbook: &str, files: &[(&str, &str)], s
         listener: notebook.clone(),
         sources,
         redactor: Redactor::default(),
+        journal: crate::record::Journal::default(),
+        known: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let recap = runtime.block_on(super::run(std::slice::from_ref(&playbook), settings, surroundings));

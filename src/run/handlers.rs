@@ -21,7 +21,7 @@ pub(super) struct Handler {
 }
 
 impl Run {
-    /// Notes for a host all handlers that a task notifies.
+    /// Notes for a host all handlers that a task notifies, and returns their names.
     pub(super) fn notify(
         self: &Arc<Self>,
         stage: &Arc<Stage>,
@@ -30,10 +30,11 @@ impl Run {
         host: &Arc<str>,
         notice: Notice,
         by: &str,
-    ) -> Result<(), Diagnostic> {
+    ) -> Result<Vec<String>, Diagnostic> {
         let notified = frame.notified_by(task);
+        let mut names = Vec::new();
         if notified.is_empty() {
-            return Ok(());
+            return Ok(names);
         }
         let handlers = self.named_handlers(stage, host);
         for located in notified {
@@ -46,6 +47,8 @@ impl Run {
                         .did_you_mean(&topic, names)
                         .hint("a handler answers to its `name`, or to a topic in its `listen`"));
                 }
+                let of = |id: &HandlerId| handlers.get(*id).and_then(|handler| handler.names.last()).cloned();
+                names.extend(meant.iter().filter_map(of));
                 self.hosts.with(host, |host| {
                     for handler in meant {
                         host.notify(handler, notice, by);
@@ -53,7 +56,7 @@ impl Run {
                 });
             }
         }
-        Ok(())
+        Ok(names)
     }
 
     /// Returns the texts of a keyword that holds one or several.

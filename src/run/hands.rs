@@ -2,7 +2,7 @@
 
 use futures_util::future::BoxFuture;
 
-use crate::agent::protocol::Task;
+use crate::agent::protocol::{Recalled, Task};
 use crate::change::{Host, Mode, Outcome, Output, Plan};
 use crate::connect::{Become, Target};
 use crate::modules::Entry;
@@ -37,6 +37,8 @@ pub struct Control {
     pub mode: Mode,
     /// Whether differences are wanted.
     pub diff: bool,
+    /// The step's key, where something is kept of it.
+    pub step: Option<String>,
 }
 
 /// Takes in what came of one item, by its index.
@@ -52,6 +54,11 @@ pub trait Hands: Send + Sync {
 
     /// Runs a line in the login shell, without the agent.
     fn raw<'a>(&'a self, seat: &'a Seat, line: &'a str) -> BoxFuture<'a, Result<Output, Lost>>;
+
+    /// Asks what the host knows of a step of this run.
+    fn recall<'a>(&'a self, _seat: &'a Seat, _step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
+        Box::pin(async { Ok(Recalled::Never) })
+    }
 
     /// Carries out a plan on the controller itself (`fetch`).
     fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome>;

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::agent::protocol::Task;
+use crate::agent::protocol::{Recalled, Task};
 use crate::change::{self, Blobs, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
 use crate::connect::Target;
 use crate::modules::{self, Entry};
@@ -119,7 +119,7 @@ impl Hands for Here {
             return self.away.control(seat, control);
         }
         async move {
-            let Control { entry, arguments, mode, diff } = control;
+            let Control { entry, arguments, mode, diff, .. } = control;
             Ok(self.work(mode, Vec::new(), None, module_work(entry, arguments, mode, diff)).await)
         }
         .boxed()
@@ -138,6 +138,10 @@ impl Hands for Here {
             }
         }
         .boxed()
+    }
+
+    fn recall<'a>(&'a self, seat: &'a Seat, step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
+        if self.is_here(seat) { async { Ok(Recalled::Never) }.boxed() } else { self.away.recall(seat, step) }
     }
 
     fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome> {
@@ -192,6 +196,7 @@ mod tests {
             environment: vec![("GREETING".into(), "hi".into())],
             timeout: None,
             foreseen: Vec::new(),
+            step: None,
         }
     }
 

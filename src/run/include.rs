@@ -64,6 +64,8 @@ impl Run {
                 host: host.clone(),
                 name: name.clone(),
                 doubt: None,
+                key: None,
+                is_handler: false,
             };
             let included = {
                 let variables = self.variables(stage, frame, Some(task), host);

@@ -114,7 +114,7 @@ impl Step {
             {
                 tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))).await;
             }
-            let came = self.single(&variables, engine).await;
+            let came = self.single_item(index, &variables, engine).await;
             let came = self.told_item(r#loop, item, came);
             let is_lost = came.result.status == Status::Unreachable;
             let seen = self.with_result(&variables, &came.register);
@@ -142,7 +142,8 @@ impl Step {
         let mut waiting: Vec<(usize, Ready)> = Vec::new();
         for (index, item) in items.iter().enumerate() {
             match self.prepare(&item.variables, engine) {
-                Ok(ready) => {
+                Ok(mut ready) => {
+                    ready.step = ready.step.map(|key| format!("{key}/item{index}"));
                     if waiting.last().is_some_and(|(_, last)| !last.goes_with(&ready)) {
                         all.extend(self.together(r#loop, items, std::mem::take(&mut waiting), engine).await);
                     }
@@ -171,6 +172,7 @@ impl Step {
             }
             return all;
         };
+        let recalled = self.recalled(first).await;
         let message = first.message(group.iter().map(|(_, ready)| ready.arguments.clone()).collect());
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
         let mut done: Vec<Option<Came>> = (0..group.len()).map(|_| None).collect();
@@ -192,7 +194,14 @@ impl Step {
                     *slot = Some(outcome);
                 }
             };
-            self.run.hands.task(&first.seat, message, &mut on_item).await
+            match recalled {
+                Ok(None) => self.run.hands.task(&first.seat, message, &mut on_item).await,
+                Ok(Some(known)) => {
+                    (0_u32..).zip(known).for_each(|(at, outcome)| on_item(at, outcome));
+                    Ok(())
+                }
+                Err(lost) => Err(lost),
+            }
         };
         let lost = sent.err().unwrap_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None });
         for (((index, ready), came), outcome) in group.iter().zip(done).zip(outcomes) {
@@ -293,7 +302,7 @@ impl Step {
         if result.status == Status::Failed {
             notice = None;
         }
-        Ended { register: Value::from(values.clone()), result: TaskResult { values, ..result }, then, notice }
+        Ended { register: Value::from(values.clone()), result: TaskResult { values, ..result }, then, notice, key: None, is_handler: false }
     }
 }
 

@@ -58,6 +58,8 @@ impl Run {
                 host: host.clone(),
                 name: action.clone(),
                 doubt: None,
+                key: None,
+                is_handler: false,
             };
             let variables = self.variables(stage, frame, Some(task), host);
             let engine = self.engine(&self.search(stage, frame, task));
@@ -150,6 +152,8 @@ impl Run {
             host: host.clone(),
             name: String::new(),
             doubt: None,
+            key: None,
+            is_handler: false,
         };
         let seat = {
             let variables = self.variables(stage, &stage.frame, Some(task), host);

@@ -4,7 +4,7 @@
 //! loop → arguments → host → register. What a step came to is settled (`task`): counts, facts, notified handlers, and
 //! whether the host goes on. Failures stay inside the `block` that rescues them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,6 +13,8 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 use crate::load::playbook::{Playbook, Task};
+use crate::record::Journal;
+use crate::record::past::Known;
 use crate::report::event::{Event, Listener};
 use crate::source::{Diagnostic, Sources, render};
 use crate::value::secret::Redactor;
@@ -38,11 +40,12 @@ mod meta;
 mod no_host;
 mod play;
 mod recap;
+pub mod replay;
 mod result;
 mod role;
 mod scope;
 mod search;
-mod settings;
+pub mod settings;
 pub mod site;
 mod stage;
 mod step;
@@ -85,6 +88,10 @@ pub struct Surroundings {
     pub sources: Sources,
     /// Knows every secret.
     pub redactor: Redactor,
+    /// Keeps what happens; empty in a check.
+    pub journal: Journal,
+    /// What an earlier part of the run did, where this one resumes it.
+    pub known: Arc<Known>,
 }
 
 /// A run: what all plays share.
@@ -97,6 +104,12 @@ struct Run {
     listener: Arc<dyn Listener>,
     sources: Sources,
     redactor: Redactor,
+    journal: Journal,
+    known: Arc<Known>,
+    /// How often each host met each task, and how many steps it had.
+    met: replay::Met,
+    /// Handlers that were notified when their play ended without them.
+    owed: Mutex<BTreeMap<String, Vec<String>>>,
     /// The folder of the playbook at work.
     playbook_folder: Mutex<PathBuf>,
     selection: tags::Selection,
@@ -140,11 +153,15 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
     watch.abort();
 
     let recap = run.recap();
+    run.note_end(&recap);
+    let _ = run.in_journal().await;
     run.tell(Event::RunEnded {
         recap: recap.hosts.clone(),
         took: began.elapsed(),
         predicted: recap.predicted,
         unknown: recap.unknown.clone(),
+        run: run.journal.run().map(str::to_owned),
+        code: recap.exit_code(),
     });
     recap
 }
@@ -163,7 +180,7 @@ async fn watch_for_interrupt(run: Arc<Run>) {
 
 impl Run {
     fn new(settings: Settings, surroundings: Surroundings) -> Self {
-        let Surroundings { site, hands, library, asker, listener, sources, redactor } = surroundings;
+        let Surroundings { site, hands, library, asker, listener, sources, redactor, journal, known } = surroundings;
         for password in [&settings.become_password, &settings.password].into_iter().flatten() {
             redactor.learn(password.reveal());
         }
@@ -180,6 +197,10 @@ impl Run {
             listener,
             sources,
             redactor,
+            journal,
+            known,
+            met: replay::Met::default(),
+            owed: Mutex::default(),
             hosts: host::Hosts::default(),
             announcements: announce::Announcements::default(),
             engines: Mutex::default(),

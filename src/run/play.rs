@@ -230,6 +230,7 @@ impl Run {
 
     fn end_of_play(&self, stage: &Stage) {
         self.end_announcements();
+        self.note_owed(stage);
         for host in &stage.all {
             self.hosts.with(host, |host| {
                 host.notified.clear();

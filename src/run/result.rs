@@ -32,7 +32,7 @@ pub(super) struct Came {
 
 impl Came {
     pub(super) fn into_ended(self) -> Ended {
-        Ended { result: self.result, register: self.register, then: self.then, notice: self.notice }
+        Ended { result: self.result, register: self.register, then: self.then, notice: self.notice, key: None, is_handler: false }
     }
 
     /// Adds a value to the result.

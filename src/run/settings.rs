@@ -52,10 +52,24 @@ pub struct Settings {
     pub start_at_task: Option<String>,
     /// The `-i` of the command line, as written.
     pub inventory_sources: Vec<String>,
+    /// What becomes of a command that broke off in the middle, where nobody knows how far it came.
+    pub unsure: Unsure,
     /// The settings file in use.
     pub config_file: Option<PathBuf>,
     /// What the environment says about execution.
     pub execution: Execution,
+}
+
+/// What becomes of a command that broke off in the middle, when its run is resumed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Unsure {
+    /// The host stops there, and the message says so
+    #[default]
+    Stop,
+    /// It is run again
+    Redo,
+    /// It counts as done
+    Skip,
 }
 
 impl Default for Settings {
@@ -82,6 +96,7 @@ impl Default for Settings {
             force_handlers: false,
             start_at_task: None,
             inventory_sources: Vec::new(),
+            unsure: Unsure::Stop,
             config_file: None,
             execution: Execution::default(),
         }

@@ -14,6 +14,7 @@ use crate::run::frame::Frame;
 use crate::run::hands::{Control, Lost, Seat};
 use crate::run::host::Notice;
 use crate::run::no_host::NoHost;
+use crate::run::replay::StepKey;
 use crate::run::result::Came;
 use crate::run::scope::TaskVariables;
 use crate::run::stage::Stage;
@@ -32,6 +33,10 @@ pub(super) struct Step {
     pub(super) name: String,
     /// Why a handler may not run at all.
     pub(super) doubt: Option<String>,
+    /// Which of the run's steps this is; none where it leaves no trace.
+    pub(super) key: Option<StepKey>,
+    /// Whether the task is a handler.
+    pub(super) is_handler: bool,
 }
 
 /// What a task came to on a host, all items of its loop together.
@@ -44,13 +49,18 @@ pub(super) struct Ended {
     pub(super) then: Vec<(Option<Arc<str>>, crate::change::Then)>,
     /// Whether handlers are notified.
     pub(super) notice: Option<Notice>,
+    /// Which of the run's steps this was.
+    pub(super) key: Option<StepKey>,
+    /// Whether the task is a handler.
+    pub(super) is_handler: bool,
 }
 
 impl Ended {
     /// What a step that broke down came to.
     pub(super) fn broken_down() -> Self {
         let message = "windlass itself broke down in this task; please report it";
-        let mut ended = Self { result: TaskResult::default(), register: Value::Null, then: Vec::new(), notice: None };
+        let mut ended =
+            Self { result: TaskResult::default(), register: Value::Null, then: Vec::new(), notice: None, key: None, is_handler: false };
         ended.fail(message, message);
         ended
     }
@@ -94,6 +104,8 @@ pub(super) struct Ready {
     pub(super) environment: Vec<(String, String)>,
     pub(super) timeout: Option<u64>,
     pub(super) delegate: Option<Arc<str>>,
+    /// The key of this part of the step.
+    pub(super) step: Option<String>,
 }
 
 impl Ready {
@@ -118,6 +130,7 @@ impl Ready {
             environment: self.environment.clone(),
             timeout: self.timeout,
             foreseen: Vec::new(),
+            step: self.step.clone().filter(|_| self.mode == Mode::Apply),
         }
     }
 }
@@ -125,6 +138,9 @@ impl Ready {
 impl Step {
     /// Does the task.
     pub(super) async fn perform(&self) -> Ended {
+        if let Some(ended) = self.replayed() {
+            return ended;
+        }
         let began = Instant::now();
         let variables = self.run.variables(&self.stage, &self.frame, Some(&self.task), &self.host);
         let engine = self.run.engine(&self.run.search(&self.stage, &self.frame, &self.task));
@@ -134,15 +150,28 @@ impl Step {
             (None, Some(r#loop)) => self.looped(r#loop, &variables, &engine).await,
         };
         ended.result.took = began.elapsed();
+        ended.key.clone_from(&self.key);
+        ended.is_handler = self.is_handler;
         ended
     }
 
-    /// Does the task, or one item of it, as often as `until` wants it.
-    pub(super) async fn single(&self, variables: &TaskVariables, engine: &SharedEngine) -> Came {
-        let ready = match self.prepare(variables, engine) {
+    /// Does the task as often as `until` wants it.
+    async fn single(&self, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        self.often("", variables, engine).await
+    }
+
+    /// Does one item of the task's loop as often as `until` wants it.
+    pub(super) async fn single_item(&self, index: usize, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        self.often(&format!("/item{index}"), variables, engine).await
+    }
+
+    /// `part` says which part of the step this is, for its key.
+    async fn often(&self, part: &str, variables: &TaskVariables, engine: &SharedEngine) -> Came {
+        let mut ready = match self.prepare(variables, engine) {
             Ok(ready) => ready,
             Err(stop) => return self.came(stop, variables, engine),
         };
+        ready.step = ready.step.map(|key| format!("{key}{part}"));
         let tries = match self.tries(variables, engine) {
             Ok(tries) => tries,
             Err(stop) => return self.came(stop, variables, engine),
@@ -152,7 +181,9 @@ impl Step {
             return self.judge(&ready, outcome, variables, engine).await;
         };
         let mut attempt = 1;
+        let whole = ready.step.clone();
         loop {
+            ready.step = whole.as_ref().map(|key| format!("{key}/try{attempt}"));
             let outcome = self.carry_out(&ready).await;
             let mut came = self.judge(&ready, outcome, variables, engine).await;
             came.note("attempts", Value::from(attempt));
@@ -263,12 +294,21 @@ impl Step {
     /// Has the work done, where it is to be done.
     pub(super) async fn carry_out(&self, ready: &Ready) -> Result<Outcome, Lost> {
         let hands = &self.run.hands;
+        if let Some(mut outcomes) = self.recalled(ready).await? {
+            return Ok(outcomes.pop().unwrap_or_default());
+        }
         match (ready.entry.name, ready.entry.runs) {
             ("raw", _) => self.raw(ready).await,
             ("wait_for_connection", _) => self.wait_for_connection(ready).await,
             (_, Runs::WithoutHost) => Ok(without_host(ready)),
             (_, Runs::OnController) => {
-                let control = Control { entry: ready.entry, arguments: ready.arguments.clone(), mode: ready.mode, diff: ready.diff };
+                let control = Control {
+                    entry: ready.entry,
+                    arguments: ready.arguments.clone(),
+                    mode: ready.mode,
+                    diff: ready.diff,
+                    step: ready.step.clone(),
+                };
                 hands.control(&ready.seat, control).await
             }
             (_, Runs::OnHost) => {

@@ -88,6 +88,7 @@ impl Run {
     /// Runs a block: its body, its rescue on the hosts that failed in it, its always on all that can be reached.
     async fn block(self: &Arc<Self>, stage: &Arc<Stage>, block: &Arc<Block>, hosts: &[Arc<str>], frame: &Arc<Frame>) {
         let hosts = self.hosts.running(hosts);
+        let marks = self.marks(&hosts);
         let body = frame.block(block, true);
         match &block.role {
             Some(r#use) => self.imported_role(stage, r#use, &block.block, &hosts, &body).await,
@@ -98,6 +99,9 @@ impl Run {
             let failed = self.standing_at(&hosts, Standing::Failed);
             self.set_all(&failed, Standing::Running);
             self.items(stage, &block.rescue, &failed, &outside).await;
+        }
+        if !block.rescue.is_empty() || !block.always.is_empty() {
+            self.note_again(&marks, self.is_interrupted() || stage.is_broken()).await;
         }
         if !block.always.is_empty() {
             self.always(stage, block, &hosts, &outside).await;

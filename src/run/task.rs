@@ -118,6 +118,8 @@ impl Run {
                 host: host.clone(),
                 name: name.to_owned(),
                 doubt: handler.and_then(|handler| handler.doubt(host)),
+                key: Some(self.step_key(task, module, host)),
+                is_handler: handler.is_some(),
             };
             let (throttle, forks) = (throttle.clone(), self.forks.clone());
             steps.spawn(async move {
@@ -149,6 +151,7 @@ impl Run {
             self.settle(stage, task, frame, name, &host, std::slice::from_ref(&host), ended).await;
             failed.push(host);
         }
+        self.in_journal().await;
         self.spend(stage, hosts, &failed, flags.any_errors_fatal || once);
     }
 
@@ -165,6 +168,7 @@ impl Run {
         ended: Ended,
     ) -> bool {
         let mut ended = ended;
+        let sealed = self.sealed(&ended);
         if let Some(register) = task.register.as_ref().and_then(|register| register.value.as_str()) {
             for host in for_hosts {
                 self.hosts.with(host, |host| host.set(register, ended.register.clone()));
@@ -174,13 +178,16 @@ impl Run {
             let targets = delegate.map_or_else(|| for_hosts.to_vec(), |delegate| vec![delegate]);
             ended.result.status = self.then(stage, task, &targets, host, then, ended.result.status).await;
         }
-        if let Some(notice) = ended.notice
-            && let Err(diagnostic) = self.notify(stage, task, frame, host, notice, name)
-        {
-            ended.fail(&self.rendered(&diagnostic), &diagnostic.message);
+        let mut notified = Vec::new();
+        if let Some(notice) = ended.notice {
+            match self.notify(stage, task, frame, host, notice, name) {
+                Ok(names) => notified = names,
+                Err(diagnostic) => ended.fail(&self.rendered(&diagnostic), &diagnostic.message),
+            }
         }
         self.count(host, name, &ended.result, frame);
         let failed = self.new_standing(host, task, name, frame, &ended);
+        self.note_step(host, name, task, frame, &ended, notified, sealed);
         self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });
         failed
     }

@@ -92,6 +92,11 @@ impl Sources {
         self.files.read().ok()?.get(id.0 as usize).cloned()
     }
 
+    /// Returns every file, in the order it was read in.
+    pub fn all(&self) -> Vec<Arc<SourceFile>> {
+        self.files.read().map(|files| files.clone()).unwrap_or_default()
+    }
+
     /// Returns where `span` starts, as a person counts it.
     pub fn place(&self, span: Span) -> Option<Place> {
         let file = self.get(span.file)?;

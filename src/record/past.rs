@@ -1,0 +1,175 @@
+//! A run as its journal tells it.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Mutex;
+
+use super::chain::{self, Line};
+use super::entry::{Began, Ended, Replay, Step};
+use super::seal::Key;
+use super::{Entry, Folder};
+use crate::report::event::Status;
+
+/// A run as its journal tells it.
+#[derive(Debug)]
+pub struct Past {
+    /// How it began.
+    pub began: Began,
+    /// Every line.
+    pub lines: Vec<Line>,
+    /// The hash of the last line.
+    pub hash: String,
+    /// How it ended; `None` where it crashed, or still goes on, or was taken up again.
+    pub ended: Option<Ended>,
+}
+
+/// What a resumed run need not do again.
+#[derive(Debug, Default)]
+pub struct Known {
+    key: Option<Key>,
+    steps: HashMap<(String, String), Step>,
+    begun: HashSet<(String, String)>,
+    /// Hosts on which no further step of the broken run can have begun.
+    fresh: Mutex<HashSet<String>>,
+}
+
+impl Past {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// Says what is wrong with the journal.
+    pub fn read(folder: &Folder, run: &str) -> Result<Self, String> {
+        let path = folder.journal(run);
+        let (lines, end) = chain::read(&path)?;
+        let Some(Entry::Began(began)) = lines.first().map(|line| &line.entry) else {
+            return Err(format!("the journal `{}` has no beginning: the run broke off before anything was done", path.display()));
+        };
+        let began = (**began).clone();
+        let ended = match lines.last().map(|line| &line.entry) {
+            Some(Entry::Ended(ended)) => Some((**ended).clone()),
+            _ => None,
+        };
+        Ok(Self { began, lines, hash: end.hash, ended })
+    }
+
+    /// Returns the key of the run.
+    ///
+    /// # Errors
+    /// When it was sealed with another key of the state folder.
+    pub fn key(&self, folder: &Folder) -> Result<Key, String> {
+        let bytes = folder.key()?.open(&self.began.key).map_err(|error| format!("the key of run {}: {error}", self.began.run))?;
+        Key::from_bytes(&bytes).ok_or_else(|| format!("the key of run {} is damaged", self.began.run))
+    }
+
+    /// Returns the flags that may hold secrets.
+    ///
+    /// # Errors
+    /// As [`Past::key`].
+    pub fn secret(&self, folder: &Folder) -> Result<serde_json::Value, String> {
+        let plain = self.key(folder)?.open(&self.began.sealed)?;
+        serde_json::from_slice(&plain).map_err(|error| format!("the sealed flags of run {} are damaged: {error}", self.began.run))
+    }
+
+    /// Whether anything is left to do: the run did not end, or not well.
+    pub fn is_unfinished(&self) -> bool {
+        self.ended.as_ref().is_none_or(|ended| ended.code != 0)
+    }
+
+    /// Returns the steps that are done, each in its last form, in the order they ended in.
+    pub fn steps(&self) -> Vec<&Step> {
+        let mut steps: Vec<&Step> = Vec::new();
+        for line in &self.lines {
+            match &line.entry {
+                Entry::Step(step) => {
+                    steps.retain(|known| known.host != step.host || known.key != step.key);
+                    steps.push(step);
+                }
+                Entry::Again { host, from } => steps.retain(|step| step.host != *host || step.ordinal < *from || is_opaque(step)),
+                _ => {}
+            }
+        }
+        steps
+    }
+
+    /// Returns the handlers that were notified and did not run, by host, in order.
+    pub fn owed(&self) -> BTreeMap<String, Vec<String>> {
+        let mut owed: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for step in self.steps() {
+            let of_host = owed.entry(step.host.clone()).or_default();
+            if step.handler && (step.status != Status::Failed && step.status != Status::Unreachable) {
+                of_host.retain(|name| *name != step.task && !step.task.ends_with(&format!(" : {name}")));
+            }
+            for name in &step.notified {
+                if !of_host.contains(name) {
+                    of_host.push(name.clone());
+                }
+            }
+        }
+        owed.retain(|_, names| !names.is_empty());
+        owed
+    }
+
+    /// Returns what a resumed run need not do again.
+    ///
+    /// # Errors
+    /// As [`Past::key`].
+    pub fn known(&self, folder: &Folder) -> Result<Known, String> {
+        let mut known = Known { key: Some(self.key(folder)?), ..Known::default() };
+        for step in self.steps() {
+            let settled = match step.status {
+                Status::Ok | Status::Changed | Status::Skipped => true,
+                Status::Failed => step.ignored || step.rescued,
+                Status::Unreachable => step.ignored,
+                Status::Unknown => false,
+            };
+            if settled && step.sealed.is_some() {
+                known.steps.insert((step.host.clone(), step.key.clone()), step.clone());
+            }
+        }
+        for line in &self.lines {
+            match &line.entry {
+                Entry::StepBegan { host, key } => {
+                    known.begun.insert((host.clone(), key.clone()));
+                }
+                Entry::Step(step) => {
+                    known.begun.retain(|(host, key)| *host != step.host || !key.starts_with(&step.key));
+                }
+                _ => {}
+            }
+        }
+        Ok(known)
+    }
+}
+
+/// Whether a step ran a program of the user's: one that is done is not done again only because its block was broken off.
+fn is_opaque(step: &Step) -> bool {
+    OPAQUE.contains(&step.module.as_str())
+}
+
+/// Modules whose effect only their author knows. Where one broke off in the middle, nobody can say whether it is done.
+pub const OPAQUE: &[&str] = &["command", "shell", "raw", "script", "expect"];
+
+impl Known {
+    /// Returns a step that was done, and what is needed of it to go on as if it had been done now.
+    pub fn step(&self, host: &str, key: &str) -> Option<(&Step, Replay)> {
+        let step = self.steps.get(&(host.to_owned(), key.to_owned()))?;
+        let plain = self.key.as_ref()?.open(step.sealed.as_deref()?).ok()?;
+        Some((step, postcard::from_bytes(&plain).ok()?))
+    }
+
+    /// Whether a step on the controller itself had begun and did not end.
+    pub fn had_begun(&self, host: &str, key: &str) -> bool {
+        self.begun.contains(&(host.to_owned(), key.to_owned()))
+    }
+
+    /// Whether a host may still have a step that was done without the controller hearing of it.
+    pub fn may_have_more(&self, host: &str) -> bool {
+        self.key.is_some() && !self.fresh.lock().is_ok_and(|fresh| fresh.contains(host))
+    }
+
+    /// Notes that the host has no such step: one it was asked for was never begun.
+    pub fn no_more(&self, host: &str) {
+        if let Ok(mut fresh) = self.fresh.lock() {
+            fresh.insert(host.to_owned());
+        }
+    }
+}

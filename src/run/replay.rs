@@ -1,0 +1,302 @@
+//! The journal's side of a run: what is noted of each step, and what a resumed run takes from there instead of doing it again.
+//!
+//! A resumed run goes through its playbook from the start. A step that the journal has settled is not done: what came of
+//! it is taken from there and has its effects on the run, so registered values, facts, new hosts and notified handlers
+//! are back. A step that may have been done without the controller hearing of it is asked of its host first.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::agent::protocol::Recalled;
+use crate::change::{Failure, Mode, Outcome, Then};
+use crate::load::playbook::{Action, Task};
+use crate::modules;
+use crate::record::Entry;
+use crate::record::entry;
+use crate::record::past::OPAQUE;
+use crate::report::event::Event;
+use crate::run::Run;
+use crate::run::frame::Frame;
+use crate::run::hands::Lost;
+use crate::run::host::{Notice, Standing};
+use crate::run::recap::Recap;
+use crate::run::settings::Unsure;
+use crate::run::stage::Stage;
+use crate::run::step::{Ended, Ready, Step};
+use crate::source::Diagnostic;
+use crate::value::Value;
+
+/// Which of a host's steps one is. The same step of a resumed run has the same key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StepKey {
+    /// The place of the task, its module, and how often the host had met it: `site.yml:4:7/copy#1`.
+    pub(super) text: String,
+    /// The number of the step among those of its host, from 0.
+    pub(super) ordinal: u64,
+}
+
+/// How often each host met each task, and how many steps it had.
+#[derive(Default)]
+pub(super) struct Met {
+    hosts: Mutex<HashMap<Arc<str>, (u64, HashMap<String, u32>)>>,
+}
+
+impl Met {
+    fn next(&self, host: &Arc<str>, place: String) -> StepKey {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (steps, places) = hosts.entry(host.clone()).or_default();
+        let ordinal = *steps;
+        *steps += 1;
+        let times = places.entry(place.clone()).or_default();
+        *times += 1;
+        StepKey { text: format!("{place}#{times}"), ordinal }
+    }
+
+    fn steps(&self, host: &str) -> u64 {
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).map_or(0, |(steps, _)| *steps)
+    }
+}
+
+impl Run {
+    /// Returns the key of the step that a task now is on a host.
+    pub(super) fn step_key(&self, task: &Task, module: &str, host: &Arc<str>) -> StepKey {
+        let place = self.sources.place(task.span).map(|place| place.to_string()).unwrap_or_default();
+        self.met.next(host, format!("{place}/{module}"))
+    }
+
+    /// Waits until all that was noted is on disk. Without a journal that can be written, the run goes no further.
+    pub(super) async fn in_journal(&self) -> Option<String> {
+        match self.journal.settle().await {
+            Ok(hash) => Some(hash),
+            Err(error) => {
+                if !self.interrupted.swap(true, Ordering::SeqCst) {
+                    self.listener.tell(&Event::Diagnostic {
+                        text: format!("error: {error}\n  = hint: the run stops here, as it could not be resumed or undone"),
+                    });
+                }
+                self.broken.store(true, Ordering::SeqCst);
+                None
+            }
+        }
+    }
+
+    /// Notes what was told, as far as the journal keeps it.
+    pub(super) fn note(&self, event: &Event) {
+        let entry = match event {
+            Event::PlayStarted { name, hosts, .. } => {
+                Entry::Play { name: name.clone(), hosts: hosts.iter().map(ToString::to_string).collect() }
+            }
+            Event::TaskStarted { name, module, place, handler, .. } => Entry::Task {
+                name: name.clone(),
+                module: module.clone(),
+                place: place.as_ref().map(ToString::to_string).unwrap_or_default(),
+                handler: *handler,
+            },
+            Event::Warning { message } => Entry::Warning { message: message.clone() },
+            Event::Diagnostic { text } => Entry::Stopped { why: text.clone() },
+            Event::PlayStopped { why } => Entry::Stopped { why: why.clone() },
+            _ => return,
+        };
+        self.journal.write(&entry);
+    }
+
+    /// Returns what a resumed run needs of a step, sealed; `None` where it has to be done again then.
+    pub(super) fn sealed(&self, ended: &Ended) -> Option<String> {
+        let key = self.journal.key().filter(|_| ended.key.is_some() && !ended.result.earlier)?;
+        let replay = entry::Replay {
+            result: ended.result.clone(),
+            register: ended.register.clone(),
+            then: ended.then.iter().map(|(host, then)| (host.as_ref().map(ToString::to_string), then.clone())).collect(),
+            notifies: ended.notice.is_some(),
+        };
+        // A template of the user's files belongs to the reading of this process.
+        if has_template(&replay.register) || replay.then.iter().any(|(_, then)| then_has_template(then)) {
+            return None;
+        }
+        let plain = postcard::to_stdvec(&replay).ok()?;
+        key.seal(&plain).ok()
+    }
+
+    /// Notes a step that was done now.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn note_step(
+        &self,
+        host: &str,
+        name: &str,
+        task: &Task,
+        frame: &Frame,
+        ended: &Ended,
+        notified: Vec<String>,
+        sealed: Option<String>,
+    ) {
+        let Some(key) = ended.key.as_ref().filter(|_| !ended.result.earlier && self.journal.run().is_some()) else { return };
+        let result = &ended.result;
+        let module = match &task.action {
+            Action::Module { name, .. } => modules::short_name(name).to_owned(),
+            _ => String::new(),
+        };
+        let open = !result.no_log;
+        self.journal.write(&Entry::Step(Box::new(entry::Step {
+            host: host.to_owned(),
+            key: key.text.clone(),
+            ordinal: key.ordinal,
+            task: name.to_owned(),
+            module,
+            handler: ended.is_handler,
+            status: result.status,
+            because: if open { result.because.clone() } else { "hidden by no_log".to_owned() },
+            changes: if open { result.summary.clone() } else { Vec::new() },
+            diff: if open { result.diff.clone() } else { Vec::new() },
+            diagnostic: result.diagnostic.clone().filter(|_| open),
+            delegated_to: result.delegated_to.clone(),
+            ignored: result.ignored,
+            rescued: frame.is_rescued,
+            no_log: result.no_log,
+            warnings: if open { result.warnings.clone() } else { Vec::new() },
+            seconds: result.took.as_secs_f64(),
+            notified,
+            sealed,
+        })));
+    }
+
+    /// Returns how many steps each of these hosts has had.
+    pub(super) fn marks(&self, hosts: &[Arc<str>]) -> Vec<(Arc<str>, u64)> {
+        hosts.iter().map(|host| (host.clone(), self.met.steps(host))).collect()
+    }
+
+    /// Notes that a block is to be done again from these marks on, for the hosts on which it was broken off.
+    pub(super) async fn note_again(&self, marks: &[(Arc<str>, u64)], all: bool) {
+        let mut any = false;
+        for (host, from) in marks {
+            if all || self.hosts.standing(host) == Standing::Failed {
+                self.journal.write(&Entry::Again { host: host.to_string(), from: *from });
+                any = true;
+            }
+        }
+        if any {
+            self.in_journal().await;
+        }
+    }
+
+    /// Notes the handlers that a play ends without.
+    pub(super) fn note_owed(&self, stage: &Stage) {
+        let handlers = stage.handlers();
+        for host in &stage.all {
+            let surely = |(id, (notice, _)): (&usize, &(Notice, String))| (*notice == Notice::Surely).then_some(*id);
+            let ids: Vec<_> = self.hosts.with(host, |host| host.notified.iter().filter_map(surely).collect());
+            let name = |id: usize| handlers.get(id).and_then(|handler| handler.task.name.as_ref()).map(ToString::to_string);
+            let names: Vec<_> = ids.into_iter().filter_map(name).collect();
+            if !names.is_empty() {
+                let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+                owed.entry(host.to_string()).or_default().extend(names);
+            }
+        }
+    }
+
+    /// Notes how the run ended.
+    pub(super) fn note_end(&self, recap: &Recap) {
+        self.journal.write(&Entry::Ended(Box::new(entry::Ended {
+            code: recap.exit_code(),
+            recap: recap.hosts.iter().map(|(host, counts)| (host.to_string(), *counts)).collect(),
+            owed: self.owed.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        })));
+    }
+}
+
+impl Step {
+    /// Returns what came of this step in an earlier part of the run.
+    pub(super) fn replayed(&self) -> Option<Ended> {
+        let key = self.key.as_ref()?;
+        let (_, replay) = self.run.known.step(&self.host, &key.text)?;
+        let mut result = replay.result;
+        result.earlier = true;
+        let then = replay.then.into_iter().map(|(host, then)| (host.map(Arc::from), then));
+        Some(Ended {
+            result,
+            register: replay.register,
+            // Nobody waits a second time.
+            then: then.filter(|(_, then)| !matches!(then, Then::Pause { .. } | Then::Reconnect)).collect(),
+            notice: replay.notifies.then_some(Notice::Surely),
+            key: Some(key.clone()),
+            is_handler: self.is_handler,
+        })
+    }
+
+    /// Returns what came of a part of this step that was done without the controller hearing of it.
+    pub(super) async fn recalled(&self, ready: &Ready) -> Result<Option<Vec<Outcome>>, Lost> {
+        let Some(key) = ready.step.as_ref().filter(|_| ready.mode == Mode::Apply) else { return Ok(None) };
+        let opaque = OPAQUE.contains(&ready.entry.name);
+        let local = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();
+        let recalled = if !self.run.known.may_have_more(&self.host) {
+            Recalled::Never
+        } else if self.run.known.had_begun(&self.host, key) {
+            Recalled::Began
+        } else {
+            self.run.hands.recall(&ready.seat, key).await?
+        };
+        match recalled {
+            Recalled::Done(outcomes) => return Ok(Some(outcomes)),
+            Recalled::Began if opaque => match self.run.settings.unsure {
+                Unsure::Stop => return Ok(Some(vec![unsure()])),
+                Unsure::Skip => {
+                    return Ok(Some(vec![Outcome {
+                        changed: true,
+                        because: "it had begun before the run broke off, and was said to count as done".to_owned(),
+                        ..Outcome::default()
+                    }]));
+                }
+                Unsure::Redo => {}
+            },
+            Recalled::Began => {}
+            Recalled::Never => self.run.known.no_more(&self.host),
+        }
+        if opaque && local && self.run.journal.run().is_some() {
+            self.run.journal.write(&Entry::StepBegan { host: self.host.to_string(), key: key.clone() });
+            self.run.in_journal().await;
+        }
+        Ok(None)
+    }
+}
+
+/// What a command came to of which nobody knows whether it is done.
+fn unsure() -> Outcome {
+    let failure = Failure::failed("this had begun when the run broke off, and nobody knows how far it came")
+        .hint("look at the host, then resume with `--unsure redo` (run it again) or `--unsure skip` (count it as done)");
+    Outcome { failure: Some(failure), ..Outcome::default() }
+}
+
+fn has_template(value: &Value) -> bool {
+    match value {
+        Value::Lazy(_) => true,
+        Value::List(items) => items.iter().any(has_template),
+        Value::Map(map) => map.values().any(has_template),
+        _ => false,
+    }
+}
+
+fn then_has_template(then: &Then) -> bool {
+    let any = |map: &crate::value::Map| map.values().any(has_template);
+    match then {
+        Then::Facts { facts, .. } => any(facts),
+        Then::Variables(variables) | Then::AddHost { variables, .. } => any(variables),
+        _ => false,
+    }
+}
+
+/// Checks that the files a run was begun with are still the same.
+///
+/// # Errors
+/// Names those that are not.
+pub fn same_files(
+    then: &std::collections::BTreeMap<String, String>,
+    now: &std::collections::BTreeMap<String, String>,
+) -> Result<(), Diagnostic> {
+    let changed: Vec<_> =
+        then.iter().filter(|(path, hash)| now.get(*path).is_some_and(|now| now != *hash)).map(|(path, _)| path.as_str()).collect();
+    if changed.is_empty() {
+        return Ok(());
+    }
+    Err(Diagnostic::error(format!("these files have changed since the run began: {}", changed.join(", ")))
+        .hint("`--changed-files` resumes with them as they are now; steps are told apart by their lines"))
+}
