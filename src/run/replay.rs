@@ -39,22 +39,29 @@ pub(super) struct StepKey {
 /// How often each host met each task, and how many steps it had.
 #[derive(Default)]
 pub(super) struct Met {
-    hosts: Mutex<HashMap<Arc<str>, (u64, HashMap<String, u32>)>>,
+    hosts: Mutex<HashMap<Arc<str>, OfHost>>,
+}
+
+/// How many steps one host had, and how often it met each task.
+#[derive(Default)]
+struct OfHost {
+    steps: u64,
+    places: HashMap<String, u32>,
 }
 
 impl Met {
     fn next(&self, host: &Arc<str>, place: String) -> StepKey {
         let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        let (steps, places) = hosts.entry(host.clone()).or_default();
-        let ordinal = *steps;
-        *steps += 1;
-        let times = places.entry(place.clone()).or_default();
+        let of_host = hosts.entry(host.clone()).or_default();
+        let ordinal = of_host.steps;
+        of_host.steps += 1;
+        let times = of_host.places.entry(place.clone()).or_default();
         *times += 1;
         StepKey { text: format!("{place}#{times}"), ordinal }
     }
 
     fn steps(&self, host: &str) -> u64 {
-        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).map_or(0, |(steps, _)| *steps)
+        self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).map_or(0, |of_host| of_host.steps)
     }
 }
 
