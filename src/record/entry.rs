@@ -158,6 +158,8 @@ pub struct Step {
     pub ignored: bool,
     /// Failed, in a block that rescues.
     pub rescued: bool,
+    /// Failed only as nobody knows whether an earlier part of the run had done it.
+    pub unsure: bool,
     /// Nothing of it may be shown.
     pub no_log: bool,
     /// Warnings.

@@ -77,13 +77,22 @@ impl Past {
     /// Returns the steps that are done, each in its last form, in the order they ended in.
     pub fn steps(&self) -> Vec<&Step> {
         let mut steps: Vec<&Step> = Vec::new();
+        // From which of a host's steps on nothing counts, as the block they belong to was broken off: what follows is its `always`.
+        let mut broken: HashMap<&str, u64> = HashMap::new();
         for line in &self.lines {
             match &line.entry {
                 Entry::Step(step) => {
                     steps.retain(|known| known.host != step.host || known.key != step.key);
-                    steps.push(step);
+                    if broken.get(step.host.as_str()).is_none_or(|from| step.ordinal < *from) {
+                        steps.push(step);
+                    }
                 }
-                Entry::Again { host, from } => steps.retain(|step| step.host != *host || step.ordinal < *from || is_opaque(step)),
+                Entry::Again { host, from } => {
+                    steps.retain(|step| step.host != *host || step.ordinal < *from || is_opaque(step));
+                    let known = broken.entry(host).or_insert(*from);
+                    *known = (*known).min(*from);
+                }
+                Entry::Resumed { .. } => broken.clear(),
                 _ => {}
             }
         }
@@ -130,7 +139,7 @@ impl Past {
                 Entry::StepBegan { host, key } => {
                     known.begun.insert((host.clone(), key.clone()));
                 }
-                Entry::Step(step) => {
+                Entry::Step(step) if !step.unsure => {
                     known.begun.retain(|(host, key)| *host != step.host || !key.starts_with(&step.key));
                 }
                 _ => {}

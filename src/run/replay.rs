@@ -159,6 +159,7 @@ impl Run {
             delegated_to: result.delegated_to.clone(),
             ignored: result.ignored,
             rescued: frame.is_rescued,
+            unsure: result.values.contains_key(UNSURE),
             no_log: result.no_log,
             warnings: if open { result.warnings.clone() } else { Vec::new() },
             seconds: result.took.as_secs_f64(),
@@ -270,8 +271,11 @@ impl Step {
 fn unsure() -> Outcome {
     let failure = Failure::failed("this had begun when the run broke off, and nobody knows how far it came")
         .hint("look at the host, then resume with `--unsure redo` (run it again) or `--unsure skip` (count it as done)");
-    Outcome { failure: Some(failure), ..Outcome::default() }
+    Outcome { failure: Some(failure.with(UNSURE, true)), ..Outcome::default() }
 }
+
+/// The value that tells such a failure from others.
+const UNSURE: &str = "unsure";
 
 fn has_template(value: &Value) -> bool {
     match value {
