@@ -2,6 +2,8 @@
 
 mod harness;
 
+use std::io::{Read as _, Write as _};
+
 use harness::Site;
 
 /// Runs a playbook of one play on localhost, and returns what was told of it.
@@ -63,6 +65,12 @@ fn an_undefined_variable_names_itself_its_place_and_what_is_near() {
 }
 
 #[test]
+fn an_undefined_variable_that_is_like_no_other_has_a_hint_too() {
+    let text = told(&play("debug: msg=\"{{ zyx }}\""), "", 2);
+    has(&text, &["`zyx` is undefined", "site.yml:5:", "hint: give it a value", "default(...)"]);
+}
+
+#[test]
 fn an_undefined_attribute_names_what_is_missing() {
     let text = told(
         "- hosts: localhost\n  gather_facts: false\n  vars: {db: {port: 1}}\n  tasks:\n    - debug:\n        msg: \"{{ db.prot }}\"\n",
@@ -81,7 +89,9 @@ fn a_missing_role_lists_the_places() {
 #[test]
 fn a_missing_file_lists_the_places() {
     let text = told(&play("copy: {src: nosuch.txt, dest: /tmp/x}"), "", 2);
-    has(&text, &["`nosuch.txt`", "site.yml:5:", "looked for"]);
+    has(&text, &["`nosuch.txt`", "site.yml:5:14", "looked for"]);
+    let site = Site::new().file("site.yml", &play("template: {src: modt.j2, dest: /tmp/x}")).file("templates/motd.j2", "");
+    has(&site.playbook("site.yml").code(2).all(), &["there is no file `modt.j2`", "site.yml:5:18", "did you mean `motd.j2`?"]);
 }
 
 #[test]
@@ -135,6 +145,49 @@ fn a_full_disk_is_told_and_leaves_the_old_file() {
     );
     let run = site.playbook("site.yml").code(2);
     has(&run.all(), &["/dev/full", "site.yml:4:"]);
+}
+
+#[test]
+fn an_expired_authority_signs_nothing() {
+    use windlass::formats::certificates::{Wish, new_authority};
+    use windlass::formats::private_key::{KeyKind, PrivateKey};
+    let key = PrivateKey::generate(KeyKind::EcP256).expect("key");
+    let wish = Wish { subject: "CN=Old".into(), dns: vec![], ip: vec![], not_before: 1_577_836_800, not_after: 1_609_459_200 };
+    let site = Site::new()
+        .file("ca/ca.crt", &new_authority(&wish, &key).expect("authority").to_pem())
+        .file("ca/ca.key", &key.to_pem(None).expect("PEM"))
+        .file(
+            "site.yml",
+            "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - certificate:\n        path: \"{{ playbook_dir }}/node.crt\"\n        key_path: \"{{ playbook_dir }}/node.key\"\n        authority: {cert: ca/ca.crt, key: ca/ca.key}\n        dns: [node.example.net]\n",
+        );
+    for words in ["site.yml --check", "site.yml"] {
+        let run = site.playbook(words).code(2);
+        has(&run.all(), &["the certificate authority `ca/ca.crt` expired", "on 2021-01-01", "site.yml:", "hint:", "renew_before"]);
+        assert!(!site.exists("node.crt") && !site.exists("node.key"));
+    }
+}
+
+#[test]
+fn an_api_that_refuses_is_told_with_its_own_reason() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("listen");
+    let address = listener.local_addr().expect("address");
+    let server = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("accept");
+        let mut seen = [0; 4096];
+        let length = stream.read(&mut seen).expect("request");
+        let body = r#"{"error":{"type":"security_exception","reason":"action [cluster:monitor/health] is unauthorized for user [ops]"},"status":403}"#;
+        let head = "HTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\nConnection: close";
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).expect("answer");
+        String::from_utf8_lossy(&seen[..length]).lines().next().unwrap_or_default().to_owned()
+    });
+    let site = Site::new().file(
+        "site.yml",
+        &format!("- hosts: localhost\n  gather_facts: false\n  tasks:\n    - elasticsearch_health: {{url: \"http://{address}\", username: ops, password: opssecret, timeout: 5}}\n"),
+    );
+    let run = site.playbook("site.yml -vvv").code(2);
+    has(&run.all(), &["403", "unauthorized for user [ops]", "site.yml:4:7", "hint:"]);
+    assert!(!run.all().contains("opssecret"), "{}", run.all());
+    assert!(server.join().expect("server").starts_with("GET /"));
 }
 
 #[test]

@@ -10,17 +10,11 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use sha2::Digest as _;
 
+use super::failure::{NO_QUOTA, NO_SPACE, NOT_PERMITTED};
 use super::host::{Host, mask, stat_of};
 use super::probe::{FileKind, Stat};
 use super::temporary::{Temporary, sync_folder};
 use super::{Attributes, Before, Change, Content, Done, Failure, Program, digest, http, programs, units};
-
-/// The system's number for a full disk.
-const NO_SPACE: i32 = 28;
-/// The system's number for a quota that is used up.
-const NO_QUOTA: i32 = 122;
-/// The system's number for something that only root may do.
-const NOT_PERMITTED: i32 = 1;
 
 /// Makes a change.
 ///

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::value::Map;
 use crate::value::arguments::Misfit;
 
+/// Numbers of the system (`errno`).
+pub(super) const NOT_PERMITTED: i32 = 1;
+const NO_ACCESS: i32 = 13;
+pub(super) const NO_SPACE: i32 = 28;
+const READ_ONLY: i32 = 30;
+pub(super) const NO_QUOTA: i32 = 122;
+
 /// Why a task could not be planned or applied. It knows no places: `run` turns [`Failure::argument`] into the place of that key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
@@ -117,6 +124,31 @@ impl Failure {
             values.insert(name.into(), value.into());
         }
         self
+    }
+
+    /// Makes a plain failure one about an argument, which has a place.
+    pub fn at(self, argument: &str) -> Self {
+        match self {
+            Self::Failed { message, hint, .. } => Self::Argument { argument: argument.to_owned(), message, hint },
+            other => other,
+        }
+    }
+
+    /// Returns what to do about it, where that is known.
+    pub fn advice(&self) -> Option<String> {
+        match self {
+            Self::Argument { hint, .. } | Self::Failed { hint, .. } => hint.clone(),
+            Self::Io { errno: NO_SPACE, .. } => {
+                Some("the file is as it was; make room (see `df -h` on the host), then run it again".to_owned())
+            }
+            Self::Io { errno: NO_QUOTA, .. } => Some("the file is as it was; see `quota` on the host".to_owned()),
+            Self::Io { errno: NOT_PERMITTED | NO_ACCESS, .. } => {
+                Some("the user that the task runs as may not do this; `become: true` makes that root".to_owned())
+            }
+            Self::Io { errno: READ_ONLY, .. } => Some("the file system is mounted read-only; see `mount` on the host".to_owned()),
+            Self::Moved { .. } => Some("nothing was done to it; run it again to plan from what is there now".to_owned()),
+            _ => None,
+        }
     }
 
     /// Returns the argument that the failure is about.

@@ -164,7 +164,14 @@ fn no_conversation(hop: &Hop, error: &russh::Error) -> Trouble {
         russh::Error::IO(error) => plain(error),
         other => other.to_string().to_lowercase(),
     };
-    Trouble::new(Kind::Unreachable, format!("no SSH connection to {} at {}:{} came about: {why}", hop.name, hop.host, hop.port))
+    let trouble =
+        Trouble::new(Kind::Unreachable, format!("no SSH connection to {} at {}:{} came about: {why}", hop.name, hop.host, hop.port));
+    match error {
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::Version => {
+            trouble.hint("see whether an SSH server listens on this address and port, and in its log why it turned the connection down")
+        }
+        _ => trouble,
+    }
 }
 
 /// Checks the host's key while connecting.

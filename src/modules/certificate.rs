@@ -396,14 +396,14 @@ impl AuthorityFiles {
             };
             Failure::argument(argument, format!("the authority's file `{path}`: {error}"))
         };
-        let text = controller.read(&controller.find("files", &self.cert)?)?;
+        let text = controller.read(&controller.find("files", &self.cert).map_err(|failure| failure.at("authority.cert"))?)?;
         let authority = if text.first() == Some(&0x30) {
             let store = Store::read(&text, passphrase.unwrap_or_default()).map_err(|error| wrong(&self.cert, "authority.cert", &error))?;
             Authority::new(store.chain, store.key)
         } else {
             let certificates = Certificate::from_pem(&text).map_err(|error| wrong(&self.cert, "authority.cert", &error))?;
             let path = self.key.as_deref().ok_or_else(|| Failure::argument("authority.key", "the authority's key is needed to sign"))?;
-            let key = controller.read(&controller.find("files", path)?)?;
+            let key = controller.read(&controller.find("files", path).map_err(|failure| failure.at("authority.key"))?)?;
             let key = PrivateKey::from_pem(&key, passphrase).map_err(|error| wrong(path, "authority.key", &error))?;
             Authority::new(certificates, key)
         };

@@ -135,7 +135,7 @@ impl Module for Copy {
             return Ok(());
         }
         let decrypt = flag("decrypt", true);
-        let path = controller.find("files", &src)?;
+        let path = controller.find("files", &src).map_err(|failure| failure.at("src"))?;
         let Some(stat) = controller.stat(&path)? else { return Err(Failure::Missing { path, argument: "src".to_owned() }) };
         if stat.kind != FileKind::Directory {
             let content = fetched(controller, &path, stat.size, decrypt)?;

@@ -124,8 +124,8 @@ impl IncludeVars {
         let dir = match (&self.file, &self.dir) {
             (Some(_), Some(_)) => return Err(Failure::argument("dir", "`file` and `dir` exclude each other")),
             (None, None) => return Err(Failure::argument("file", "neither `file` nor `dir` is given")),
-            (Some(file), None) => return Ok(vec![controller.find("vars", file)?]),
-            (None, Some(dir)) => controller.find("vars", dir)?,
+            (Some(file), None) => return Ok(vec![controller.find("vars", file).map_err(|failure| failure.at("file"))?]),
+            (None, Some(dir)) => controller.find("vars", dir).map_err(|failure| failure.at("dir"))?,
         };
         let regex = |argument: &str, text: &str| {
             regex::Regex::new(text).map_err(|_| Failure::argument(argument, format!("`{text}` is not a regular expression")))

@@ -123,7 +123,7 @@ impl Module for Template {
             }
         }
         let Some(src) = arguments.get("src").map(ToString::to_string) else { return Ok(()) };
-        let path = controller.find("templates", &src)?;
+        let path = controller.find("templates", &src).map_err(|failure| failure.at("src"))?;
         let stat = controller.stat(&path)?;
         if stat.as_ref().is_some_and(|stat| stat.kind == FileKind::Directory) {
             return Err(Failure::argument("src", format!("`{src}` is a directory, not a template")));

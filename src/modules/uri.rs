@@ -144,7 +144,7 @@ impl Module for Uri {
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         let remote = arguments.get("remote_src").and_then(crate::value::arguments::to_bool).unwrap_or(false);
         let Some(src) = arguments.get("src").and_then(Value::as_str).filter(|_| !remote) else { return Ok(()) };
-        let bytes = controller.read(&controller.find("files", src)?)?;
+        let bytes = controller.read(&controller.find("files", src).map_err(|failure| failure.at("src"))?)?;
         arguments.insert("_src".into(), base64::engine::general_purpose::STANDARD.encode(bytes).into());
         Ok(())
     }

@@ -13,6 +13,7 @@ use crate::modules::Controller;
 use crate::run::Run;
 use crate::run::scope::TaskVariables;
 use crate::run::search::{Search, Seen, absolute};
+use crate::source::suggest::did_you_mean;
 use crate::source::{Diagnostic, Span};
 use crate::value::{Map, Value};
 use crate::vars::{Engine, Truth};
@@ -47,8 +48,10 @@ impl Desk<'_> {
 impl Controller for Desk<'_> {
     fn find(&self, folder: &str, name: &str) -> Result<PathBuf, Failure> {
         self.search.find(folder, name, &self.seen).map_err(|places| {
+            let near = places.iter().find_map(|path| similar(path));
             let places: Vec<_> = places.iter().map(|path| format!("`{}`", path.display())).collect();
-            Failure::failed(format!("there is no file `{name}` on the controller")).hint(format!("looked for {}", places.join(", ")))
+            let hint = format!("{}looked for {}", near.map(|near| format!("{near} ")).unwrap_or_default(), places.join(", "));
+            Failure::failed(format!("there is no file `{name}` on the controller")).hint(hint)
         })
     }
 
@@ -133,6 +136,14 @@ impl Controller for Desk<'_> {
     fn verbosity(&self) -> u8 {
         self.run.settings.verbosity
     }
+}
+
+/// Returns a question for the file beside `path` whose name is nearly its name.
+fn similar(path: &Path) -> Option<String> {
+    let wanted = path.file_name()?.to_str()?;
+    let names: Vec<String> =
+        std::fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    did_you_mean(wanted, names.iter().map(String::as_str))
 }
 
 /// As [`Controller::walk`], on a machine of which something is foreseen.

@@ -112,8 +112,8 @@ impl Step {
     /// Returns a failure with the place of the argument that it is about.
     fn diagnostic(&self, failure: &Failure) -> Diagnostic {
         let mut diagnostic = Diagnostic::error(failure.to_string()).at(self.place_of(failure.about()));
-        if let Failure::Argument { hint: Some(hint), .. } | Failure::Failed { hint: Some(hint), .. } = failure {
-            diagnostic = diagnostic.hint(hint.clone());
+        if let Some(hint) = failure.advice() {
+            diagnostic = diagnostic.hint(hint);
         }
         if let (Failure::Argument { argument, .. }, Some(entry)) = (failure, self.entry()) {
             let names = entry.argument_names();

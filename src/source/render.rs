@@ -19,15 +19,22 @@ pub fn text(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String 
     };
     let mut group =
         level.primary_title(visible(&diagnostic.message)).elements(Vec::<Snippet<'_, annotate_snippets::Annotation<'_>>>::new());
-    for snippet in snippets(sources, diagnostic) {
+    let snippets = snippets(sources, diagnostic);
+    let has_place = !snippets.is_empty();
+    for snippet in snippets {
         group = group.element(snippet);
     }
-    for hint in &diagnostic.hints {
+    for hint in diagnostic.hints.iter().filter(|_| has_place) {
         group = group.element(Level::HELP.with_name("hint").message(visible(hint)));
     }
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let report: &[Group<'_>] = &[group];
-    renderer.decor_style(DecorStyle::Ascii).render(report)
+    let mut text = renderer.decor_style(DecorStyle::Ascii).render(report);
+    // Without an excerpt the renderer would draw its margin around nothing.
+    for hint in diagnostic.hints.iter().filter(|_| !has_place) {
+        text.push_str(&format!("\n  = hint: {}", visible(hint)));
+    }
+    text
 }
 
 /// Returns a diagnostic in one line: place, message and the first hint.
@@ -167,8 +174,7 @@ warning: this hides another variable
         let (sources, _) = file();
         insta::assert_snapshot!(text(&sources, &Diagnostic::error("no inventory").hint("give one with -i"), false), @r#"
 error: no inventory
- |
- = hint: give one with -i
+  = hint: give one with -i
 "#);
     }
 

@@ -193,6 +193,10 @@ impl Evaluator<'_> {
         if crate::vars::lookups::is_known(name) {
             diagnostic = diagnostic.hint(format!("a lookup is written `lookup('{name}', ...)`"));
         }
+        if diagnostic.hints.is_empty() {
+            let hint = format!("give it a value (`vars`, the inventory, `-e`), or a fallback: `{name} | default(...)`");
+            diagnostic = diagnostic.hint(hint);
+        }
         Ok(self.missing(diagnostic, frame, expr.at))
     }
 
