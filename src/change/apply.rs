@@ -45,7 +45,7 @@ pub fn apply(host: &Host, change: &Change) -> Result<Done, Failure> {
             }
             Ok(Done::Ran(output))
         }
-        Change::Http { request, .. } => Ok(Done::Answered(http::send(request)?)),
+        Change::Http { request, .. } => Ok(Done::Answered(http::send(request, host.additions())?)),
     }
 }
 

@@ -200,7 +200,7 @@ impl Probe for Host {
     fn http(&self, request: &Request) -> Result<Response, Failure> {
         match self.foreseen().map_or(Ok(None), |overlay| overlay.http(request))? {
             Some(response) => Ok(response),
-            None => http::send(request),
+            None => http::send(request, &self.environment),
         }
     }
 

@@ -26,21 +26,25 @@ const BUNDLES: &[&str] = &[
     "/usr/local/share/certs/ca-root-nss.crt",
 ];
 
-/// Sends a request and returns the answer, whatever its status.
+/// Sends a request and returns the answer, whatever its status. `environment` is what the task adds to ours: proxies are
+/// looked up there first.
 ///
 /// # Errors
 /// Says in plain words why there was no answer: no such name, refused, timeout, or what is wrong with the certificate.
-pub fn send(request: &Request) -> Result<Response, Failure> {
+pub fn send(request: &Request, environment: &[(String, String)]) -> Result<Response, Failure> {
     // The client brings its own runtime, which must not start inside another one.
     std::thread::scope(|scope| {
-        scope.spawn(|| exchange(request)).join().unwrap_or_else(|_| Err(Failure::failed(format!("{request:?}: the HTTP client broke"))))
+        scope
+            .spawn(|| exchange(request, environment))
+            .join()
+            .unwrap_or_else(|_| Err(Failure::failed(format!("{request:?}: the HTTP client broke"))))
     })
 }
 
-fn exchange(request: &Request) -> Result<Response, Failure> {
+fn exchange(request: &Request, environment: &[(String, String)]) -> Result<Response, Failure> {
     let method = reqwest::Method::from_bytes(request.method.as_bytes())
         .map_err(|_| Failure::argument("method", format!("`{}` is not an HTTP method", request.method)))?;
-    let client = client(request)?;
+    let client = client(request, environment)?;
     let mut builder = client.request(method, &request.url);
     for (name, value) in &request.headers {
         builder = builder.header(name, value);
@@ -60,7 +64,7 @@ fn exchange(request: &Request) -> Result<Response, Failure> {
     Ok(Response { status: status.as_u16(), reason: status.canonical_reason().unwrap_or_default().to_owned(), headers, body, url })
 }
 
-fn client(request: &Request) -> Result<reqwest::blocking::Client, Failure> {
+fn client(request: &Request, environment: &[(String, String)]) -> Result<reqwest::blocking::Client, Failure> {
     let seconds = if request.timeout == 0 { TIMEOUT } else { request.timeout };
     let read_only = matches!(request.method.as_str(), "GET" | "HEAD");
     let redirects = match request.follow_redirects.as_str() {
@@ -73,13 +77,37 @@ fn client(request: &Request) -> Result<reqwest::blocking::Client, Failure> {
         .dns_resolver(Arc::new(Resolver))
         .timeout(Duration::from_secs(seconds))
         .redirect(if redirects { reqwest::redirect::Policy::limited(10) } else { reqwest::redirect::Policy::none() });
-    if !request.use_proxy {
-        builder = builder.no_proxy();
+    builder = builder.no_proxy();
+    for proxy in if request.use_proxy { proxies(environment)? } else { Vec::new() } {
+        builder = builder.proxy(proxy);
     }
     if let Some(path) = &request.unix_socket {
         builder = builder.unix_socket(path.as_path());
     }
     builder.build().map_err(|error| Failure::failed(format!("the HTTP client cannot start: {}", innermost(&error))))
+}
+
+/// Returns the proxies that the environment names: that of the task above our own.
+fn proxies(environment: &[(String, String)]) -> Result<Vec<reqwest::Proxy>, Failure> {
+    let variable = |name: &str| {
+        let names = [name.to_owned(), name.to_uppercase()];
+        let given = |name: &String| environment.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+        let found = names.iter().find_map(given).or_else(|| names.iter().find_map(|name| std::env::var(name).ok()));
+        found.filter(|value| !value.trim().is_empty())
+    };
+    let except = variable("no_proxy").and_then(|hosts| reqwest::NoProxy::from_string(&hosts));
+    let kinds: [(&str, fn(String) -> reqwest::Result<reqwest::Proxy>); 3] =
+        [("http_proxy", reqwest::Proxy::http), ("https_proxy", reqwest::Proxy::https), ("all_proxy", reqwest::Proxy::all)];
+    let mut proxies = Vec::new();
+    for (name, make) in kinds {
+        let Some(address) = variable(name) else { continue };
+        let proxy = make(address).map_err(|error| {
+            Failure::failed(format!("`{name}` of the environment is no address of a proxy: {}", innermost(&error)))
+                .hint("it is written `http://proxy.example.net:3128`; `use_proxy: false` goes without")
+        })?;
+        proxies.push(proxy.no_proxy(except.clone()));
+    }
+    Ok(proxies)
 }
 
 struct Resolver;
@@ -325,23 +353,40 @@ mod tests {
     fn an_answer_comes_with_status_headers_and_body() {
         let (url, server) = serve_once(b"HTTP/1.1 418 Tea\r\nX-Pot: Blue\r\nContent-Length: 3\r\nConnection: close\r\n\r\nhot");
         let request = Request { basic: Some(("u".into(), "p".into())), ..get(url) };
-        let response = send(&request).expect("answered");
+        let response = send(&request, &[]).expect("answered");
         assert_eq!((response.status, response.body.as_slice()), (418, &b"hot"[..]));
         assert!(response.headers.contains(&("x-pot".into(), "Blue".into())), "{:?}", response.headers);
         assert!(server.join().expect("server").to_lowercase().contains("authorization: basic dtpw"));
     }
 
     #[test]
+    fn proxies_come_from_the_environment_of_the_task() {
+        let (url, server) = serve_once(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nway");
+        let proxy = url.trim_end_matches("/x").to_owned();
+        let request = Request { use_proxy: true, ..get("http://far.invalid/thing".into()) };
+        let environment = [("http_proxy".to_owned(), proxy)];
+        assert_eq!(send(&request, &environment).expect("answered").body, b"way");
+        assert!(server.join().expect("proxy").starts_with("GET http://far.invalid/thing HTTP/1.1"));
+
+        let direct = Request { use_proxy: false, ..request.clone() };
+        assert!(send(&direct, &environment).is_err());
+        let except = [environment[0].clone(), ("NO_PROXY".to_owned(), ".invalid".to_owned())];
+        assert!(send(&request, &except).is_err());
+        let wrong = [("http_proxy".to_owned(), "http://".to_owned())];
+        assert!(send(&request, &wrong).expect_err("no address").to_string().contains("`http_proxy` of the environment"));
+    }
+
+    #[test]
     fn a_refused_connection_says_so() {
         let port = TcpListener::bind("127.0.0.1:0").expect("listen").local_addr().expect("address").port();
-        let failure = send(&get(format!("http://127.0.0.1:{port}/"))).expect_err("refused");
+        let failure = send(&get(format!("http://127.0.0.1:{port}/")), &[]).expect_err("refused");
         assert_eq!(failure.to_string(), format!("`127.0.0.1:{port}` refused the connection: nothing listens there"));
     }
 
     #[test]
     fn https_to_a_port_without_tls_says_so() {
         let (url, server) = serve_once(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n");
-        let failure = send(&get(url.replace("http:", "https:"))).expect_err("no TLS");
+        let failure = send(&get(url.replace("http:", "https:")), &[]).expect_err("no TLS");
         assert!(failure.to_string().ends_with("it does not speak TLS on this port"), "{failure}");
         server.join().expect("server");
     }

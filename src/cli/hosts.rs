@@ -190,8 +190,8 @@ impl Hands for Reach {
     fn control<'a>(&'a self, seat: &'a Seat, control: Control) -> BoxFuture<'a, Result<Outcome, Lost>> {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
-            let Control { entry, arguments, mode, diff, step } = control;
-            let control = session::Control { entry, arguments, mode, diff, environment: Vec::new(), step };
+            let Control { entry, arguments, mode, diff, environment, step } = control;
+            let control = session::Control { entry, arguments, mode, diff, environment, step };
             session.control(seat.r#become.as_ref(), control).await.map_err(lost)
         })
     }

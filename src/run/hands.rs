@@ -37,6 +37,8 @@ pub struct Control {
     pub mode: Mode,
     /// Whether differences are wanted.
     pub diff: bool,
+    /// Variables added to the environment of what it runs on the host.
+    pub environment: Vec<(String, String)>,
     /// The step's key, where something is kept of it.
     pub step: Option<String>,
 }

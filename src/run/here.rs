@@ -119,8 +119,8 @@ impl Hands for Here {
             return self.away.control(seat, control);
         }
         async move {
-            let Control { entry, arguments, mode, diff, .. } = control;
-            Ok(self.work(mode, Vec::new(), None, module_work(entry, arguments, mode, diff)).await)
+            let Control { entry, arguments, mode, diff, environment, .. } = control;
+            Ok(self.work(mode, environment, None, module_work(entry, arguments, mode, diff)).await)
         }
         .boxed()
     }

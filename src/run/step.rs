@@ -307,6 +307,7 @@ impl Step {
                     arguments: ready.arguments.clone(),
                     mode: ready.mode,
                     diff: ready.diff,
+                    environment: ready.environment.clone(),
                     step: ready.step.clone(),
                 };
                 hands.control(&ready.seat, control).await
