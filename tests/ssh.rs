@@ -37,6 +37,11 @@ fn run(program: &str, arguments: &[&str]) {
 impl Server {
     /// Starts an sshd, or says that there is none on this machine.
     fn start() -> Option<Self> {
+        Self::certified(&["-n", "127.0.0.1"])
+    }
+
+    /// Starts an sshd whose host certificate is made with these arguments for `ssh-keygen`.
+    fn certified(certificate: &[&str]) -> Option<Self> {
         if !Path::new(SSHD).exists() {
             eprintln!("SKIPPED: {SSHD} is not installed");
             return None;
@@ -48,14 +53,28 @@ impl Server {
         }
         run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "open sesame", "-f", &path("locked")]);
         run("ssh-keygen", &["-q", "-t", "rsa", "-b", "2048", "-N", "", "-f", &path("rsa")]);
-        let allowed: String =
-            ["key", "locked", "rsa"].iter().map(|name| fs::read_to_string(path(&format!("{name}.pub"))).expect("key")).collect();
+        run("ssh-keygen", &["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "", "-f", &path("old-rsa")]);
+        run("ssh-keygen", &["-q", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "open sesame", "-f", &path("old-locked")]);
+        run("ssh-keygen", &["-q", "-t", "ecdsa", "-m", "PEM", "-N", "", "-f", &path("old-ecdsa")]);
+        for name in ["ca", "member"] {
+            run("ssh-keygen", &["-q", "-t", "ed25519", "-N", "", "-f", &path(name)]);
+        }
+        let (ca, host, user) = (path("ca"), path("host_key.pub"), std::env::var("USER").unwrap_or_else(|_| "root".to_owned()));
+        let arguments = [&["-q", "-s", &ca, "-I", "the host", "-h"], certificate, &[host.as_str()]].concat();
+        run("ssh-keygen", &arguments);
+        run("ssh-keygen", &["-q", "-s", &ca, "-I", "a member", "-n", &user, &path("member.pub")]);
+        let allowed: String = ["key", "locked", "rsa", "old-rsa", "old-locked", "old-ecdsa"]
+            .iter()
+            .map(|name| fs::read_to_string(path(&format!("{name}.pub"))).expect("key"))
+            .collect();
         fs::write(path("authorized_keys"), allowed).expect("write");
         let port = TcpListener::bind("127.0.0.1:0").expect("bind").local_addr().expect("address").port();
         let config = format!(
-            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nMaxSessions 50\n",
+            "Port {port}\nListenAddress 127.0.0.1\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\nUsePAM no\nStrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\nMaxStartups 100\nMaxSessions 50\nHostCertificate {}\nTrustedUserCAKeys {}\n",
             path("host_key"),
             path("authorized_keys"),
+            path("host_key-cert.pub"),
+            path("ca.pub"),
         );
         fs::write(path("sshd_config"), config).expect("write");
         // Where it separates privileges as root.
@@ -107,6 +126,17 @@ impl Server {
         let mut settings = Settings::of_this_user(Warnings::to(move |text| heard.lock().expect("lock").push(text.to_owned())));
         settings.agent_socket = None;
         Sessions::new(settings)
+    }
+
+    /// Has hosts known by these lines; `NAME` stands for this server, `CA` for the key of its authority, `KEY` for its own.
+    fn know_lines(&self, lines: &str) {
+        let key = |name: &str| {
+            let text = fs::read_to_string(self.path(name)).expect("key");
+            text.split_whitespace().take(2).collect::<Vec<_>>().join(" ")
+        };
+        let name = format!("[127.0.0.1]:{}", self.port);
+        let lines = lines.replace("NAME", &name).replace("CA", &key("ca.pub")).replace("KEY", &key("host_key.pub"));
+        fs::write(self.path("known_hosts"), lines).expect("write");
     }
 
     async fn open(&self, target: &Target) -> Result<Session, Trouble> {
@@ -244,10 +274,141 @@ async fn the_way_may_lead_through_other_hosts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_may_lead_to_the_host() {
+    let Some(server) = Server::start() else { return };
+    let target = server.target("");
+    let line = format!(
+        "ssh -F none -o BatchMode=yes -o UserKnownHostsFile={} -i {} -p {} -W %h:%p 127.0.0.1",
+        server.path("known_hosts").display(),
+        server.path("key").display(),
+        server.port
+    );
+    let through = |line: &str| server.target(&format!("-o 'ProxyCommand={line}' -J nobody.invalid"));
+    let session = server.open(&through(&line)).await.expect("connects");
+    assert_eq!(text(&shell(&session, "echo $((6 * 7))").await.expect("runs"), "stdout"), "42");
+    let trouble = server.open(&through("echo nobody is home >&2")).await.expect_err("leads nowhere");
+    assert_eq!(trouble.message, "the ProxyCommand of web1 led to no SSH server: nobody is home");
+    assert_eq!(trouble.hint.as_deref(), Some("try it by hand: echo nobody is home >&2"));
+    assert_eq!(target.host, "127.0.0.1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_may_be_known_by_an_authority() {
+    let Some(server) = Server::start() else { return };
+    server.know_lines("@cert-authority NAME CA\n");
+    server.open(&server.target("")).await.expect("its certificate counts");
+    server.know_lines("@cert-authority *.example.net CA\nNAME KEY\n");
+    server.open(&server.target("")).await.expect("its key counts");
+
+    for (lines, wanted) in [
+        ("@cert-authority NAME KEY\n", "web1 shows the plain key"),
+        ("@cert-authority NAME CA\n@revoked NAME CA\n", "the authority of its certificate is revoked by line 2 of"),
+        ("@cert-authority NAME CA\n@revoked NAME KEY\n", "its key is revoked by line 2 of"),
+        ("@cert-authority *.example.net CA\n", "web1 is not known"),
+    ] {
+        server.know_lines(lines);
+        let trouble = server.open(&server.target("")).await.expect_err(wanted);
+        assert_eq!(trouble.kind, Kind::HostKey);
+        assert!(trouble.message.contains(wanted), "{trouble}");
+    }
+    for (arguments, wanted) in [
+        (&["-n", "other.example.net"][..], "`the host` does not count: it is for other.example.net, not for `127.0.0.1`"),
+        (&["-n", "127.0.0.1", "-V", "20200101:20210101"], "it ended on 2021-01-01"),
+        (&["-n", "127.0.0.1", "-V", "+52w:+60w"], "it holds from "),
+    ] {
+        let Some(server) = Server::certified(arguments) else { return };
+        server.know_lines("@cert-authority NAME CA\n");
+        let trouble = server.open(&server.target("")).await.expect_err(wanted);
+        assert!(trouble.message.contains(wanted) && trouble.hint.is_some(), "{trouble}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_beside_the_key_opens_the_door() {
+    let Some(server) = Server::start() else { return };
+    let with = |key: &str, arguments: &str| Target { key_file: Some(server.path(key)), ..server.target(arguments) };
+    server.open(&with("member", "")).await.expect("the certificate counts");
+    fs::rename(server.path("member-cert.pub"), server.path("elsewhere.pub")).expect("moves");
+    let trouble = server.open(&with("member", "")).await.expect_err("the key alone does not");
+    assert_eq!(trouble.kind, Kind::Login);
+    let named = format!("-o CertificateFile={}", server.path("elsewhere.pub").display());
+    server.open(&with("member", &named)).await.expect("the certificate that is named counts");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_of_older_forms_open_the_door() {
+    let Some(server) = Server::start() else { return };
+    for (key, passphrase) in [("old-rsa", None), ("old-ecdsa", None), ("old-locked", Some("open sesame"))] {
+        let head = fs::read_to_string(server.path(key)).expect("key");
+        assert!(head.starts_with("-----BEGIN RSA") || head.starts_with("-----BEGIN EC"), "{head}");
+        let passphrase = passphrase.map(|text: &str| Secret::new(text.to_owned()));
+        let target = Target { key_file: Some(server.path(key)), key_passphrase: passphrase, ..server.target("") };
+        server.open(&target).await.unwrap_or_else(|trouble| panic!("{key}: {trouble}"));
+    }
+    let target = Target { key_file: Some(server.path("old-locked")), ..server.target("") };
+    assert!(server.open(&target).await.expect_err("locked").message.contains("is encrypted and no passphrase was given"));
+}
+
+/// An ssh-agent that holds a key.
+struct Agent {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Agent {
+    fn with(server: &Server, key: &str) -> Self {
+        let socket = server.path("agent.sock");
+        let child = Command::new("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().expect("ssh-agent");
+        let agent = Self { child, socket };
+        for _ in 0..200 {
+            let added =
+                Command::new("ssh-add").arg("-q").arg(server.path(key)).env("SSH_AUTH_SOCK", &agent.socket).stderr(Stdio::null()).status();
+            if added.expect("ssh-add").success() {
+                return agent;
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        panic!("the ssh-agent takes no key");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ssh_agent_opens_the_door_and_may_be_taken_along() {
+    let Some(server) = Server::start() else { return };
+    let agent = Agent::with(&server, "key");
+    let asking = |arguments: &str| {
+        let arguments = format!("-o IdentityAgent={} {arguments}", agent.socket.display());
+        Target { key_file: None, ..server.target(&arguments) }
+    };
+    let session = server.open(&asking("")).await.expect("a key of the agent");
+    assert_eq!(text(&shell(&session, "echo ${SSH_AUTH_SOCK:-none}").await.expect("runs"), "stdout"), "none");
+
+    let session = server.open(&asking("-o ForwardAgent=yes")).await.expect("connects");
+    let held = shell(&session, "ssh-add -L").await.expect("runs");
+    assert!(fs::read_to_string(server.path("key.pub")).expect("key").starts_with(&text(&held, "stdout")), "{held:?}");
+
+    // Of several keys only the one that is named.
+    let only = format!("-o IdentitiesOnly=yes -i {}", server.path("stranger").display());
+    let trouble = server.open(&asking(&only)).await.expect_err("another key");
+    assert!(!trouble.message.contains("ssh-agent"), "{trouble}");
+    let none = asking("-o IdentityAgent=none");
+    drop(agent);
+    let trouble = server.open(&none).await.expect_err("no agent");
+    assert!(trouble.message.contains("the ssh-agent, as it does not answer"), "{trouble}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_option_that_is_not_understood_stops_before_connecting() {
     let Some(server) = Server::start() else { return };
-    let trouble = server.open(&server.target("-o ProxyCommand=none -o CertificateFile=/x")).await.expect_err("unsupported");
-    assert_eq!(trouble.message, "`CertificateFile` in ansible_ssh_common_args cannot be followed: windlass does not do it");
+    let trouble = server.open(&server.target("-o ProxyCommand=none -o Ciphers=/x")).await.expect_err("unsupported");
+    assert_eq!(trouble.message, "`Ciphers` in ansible_ssh_common_args cannot be followed: windlass does not do it");
 }
 
 #[tokio::test(flavor = "multi_thread")]

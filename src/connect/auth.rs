@@ -1,17 +1,18 @@
 //! Logging in: keys the user named, the password, keys of the ssh-agent, keys with the usual names, in this order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::client::AgentClient;
-use russh::keys::{HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
+use russh::keys::{Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey};
 use russh::{MethodKind, MethodSet};
 
+use super::guard::Guard;
 use super::identity::{Identities, Refusal};
 use super::route::Hop;
 use super::settings::Settings;
-use super::ssh::Guard;
+
 use super::trouble::{Kind, Trouble};
 
 /// Keys of an agent that are tried at most: servers count them, and close the door after six.
@@ -95,6 +96,9 @@ impl Attempt<'_> {
         let shown = self.settings.tilded(path);
         match self.identities.load(path, self.hop.passphrase.as_ref()).await {
             Ok(key) => {
+                if self.certified(path, &key).await {
+                    return true;
+                }
                 self.tried.push(format!("the key {shown}"));
                 self.key(key).await
             }
@@ -104,6 +108,25 @@ impl Attempt<'_> {
                 false
             }
         }
+    }
+
+    /// Tries the certificates of a key: that beside its file, and those that the user named.
+    async fn certified(&mut self, path: &Path, key: &Arc<PrivateKey>) -> bool {
+        let mut beside = path.to_owned().into_os_string();
+        beside.push("-cert.pub");
+        let files = std::iter::once(PathBuf::from(beside)).chain(self.hop.certificates.clone());
+        for file in files {
+            let Ok(certificate) = Certificate::read_file(&file) else { continue };
+            if certificate.public_key() != key.public_key().key_data() || !self.may(MethodKind::PublicKey) {
+                continue;
+            }
+            self.tried.push(format!("the certificate {}", self.settings.tilded(&file)));
+            let result = self.handle.authenticate_openssh_cert(&self.hop.user, Arc::clone(key), certificate).await;
+            if self.heard(result) {
+                return true;
+            }
+        }
+        false
     }
 
     async fn key(&mut self, key: Arc<PrivateKey>) -> bool {

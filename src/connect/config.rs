@@ -1,6 +1,7 @@
 //! `ssh_config`: which options hold for a host.
 
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use super::options::{Options, Taken};
 use super::settings::{Settings, Warnings};
@@ -17,11 +18,46 @@ pub struct Config {
 
 #[derive(Clone, Debug)]
 struct Block {
-    /// What `Host` names; empty: every host.
-    patterns: Vec<String>,
-    /// What the `Host` lines around an `Include` name: all must hold too.
-    within: Vec<Vec<String>>,
+    /// The `Host` or `Match` line that it stands under.
+    condition: Condition,
+    /// The lines that stand around the `Include` of its file: all must hold too.
+    within: Vec<Condition>,
     lines: Vec<Line>,
+}
+
+/// What a `Host` or `Match` line asks for.
+#[derive(Clone, Debug)]
+enum Condition {
+    /// Nothing: before the first such line.
+    Always,
+    /// A name among these patterns.
+    Host(Vec<String>),
+    /// All of these.
+    Match(Vec<Criterion>),
+    /// Something that windlass does not know.
+    Never,
+}
+
+/// One part of a `Match` line.
+#[derive(Clone, Debug)]
+struct Criterion {
+    /// Whether it must not hold.
+    negated: bool,
+    kind: Asked,
+    /// Patterns, or the command.
+    value: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    All,
+    Host,
+    OriginalHost,
+    User,
+    LocalUser,
+    Exec,
+    /// `final` and `canonical`: only when the files are gone through once more.
+    Again,
 }
 
 #[derive(Clone, Debug)]
@@ -41,7 +77,7 @@ impl Config {
         config
     }
 
-    fn add_file(&mut self, file: &Path, within: &[Vec<String>], settings: &Settings, depth: usize) {
+    fn add_file(&mut self, file: &Path, within: &[Condition], settings: &Settings, depth: usize) {
         match std::fs::read_to_string(file) {
             Ok(text) => self.add_text(&text, file, within, settings, depth),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
@@ -49,32 +85,26 @@ impl Config {
         }
     }
 
-    fn add_text(&mut self, text: &str, file: &Path, within: &[Vec<String>], settings: &Settings, depth: usize) {
-        let fresh = |patterns: Vec<String>| Block { patterns, within: within.to_vec(), lines: Vec::new() };
-        let mut block = fresh(Vec::new());
-        let mut skipping = false;
+    fn add_text(&mut self, text: &str, file: &Path, within: &[Condition], settings: &Settings, depth: usize) {
+        let fresh = |condition: Condition| Block { condition, within: within.to_vec(), lines: Vec::new() };
+        let mut block = fresh(Condition::Always);
         for (number, line) in text.lines().enumerate() {
             let Some((name, value)) = keyword(line) else { continue };
             let place = format!("{}:{}", settings.tilded(file), number + 1);
             match name.to_ascii_lowercase().as_str() {
-                "host" => {
-                    self.blocks.push(std::mem::replace(&mut block, fresh(words(value))));
-                    skipping = false;
-                }
+                "host" => self.blocks.push(std::mem::replace(&mut block, fresh(Condition::Host(words(value))))),
                 "match" => {
-                    settings
-                        .warnings
-                        .say(&format!("{place}: windlass does not follow `Match` yet: the lines up to the next `Host` are left out"));
-                    skipping = true;
+                    let condition = criteria(value).map(Condition::Match).unwrap_or_else(|why| {
+                        settings.warnings.say(&format!("{place}: {why}: the lines up to the next `Host` or `Match` are left out"));
+                        Condition::Never
+                    });
+                    self.blocks.push(std::mem::replace(&mut block, fresh(condition)));
                 }
-                _ if skipping => {}
                 "include" => {
                     let mut inner = within.to_vec();
-                    if !block.patterns.is_empty() {
-                        inner.push(block.patterns.clone());
-                    }
-                    let patterns = block.patterns.clone();
-                    self.blocks.push(std::mem::replace(&mut block, fresh(patterns)));
+                    inner.push(block.condition.clone());
+                    let condition = block.condition.clone();
+                    self.blocks.push(std::mem::replace(&mut block, fresh(condition)));
                     if depth >= DEEPEST {
                         settings.warnings.say(&format!("{place}: files include each other too deep; this one is left out"));
                         continue;
@@ -89,34 +119,129 @@ impl Config {
         self.blocks.push(block);
     }
 
-    /// Returns the options that hold for `host`, the name as the user has it.
+    /// Returns the options that hold for `host`, the name as the user has it. `given` is what ranks above the files.
     ///
     /// # Errors
     /// Names the line whose option cannot be followed.
-    pub fn options(&self, host: &str, warnings: &Warnings) -> Result<Options, Trouble> {
+    pub fn options(&self, host: &str, given: &Options, settings: &Settings) -> Result<Options, Trouble> {
         let mut options = Options::default();
-        for block in &self.blocks {
-            let holds = |patterns: &Vec<String>| patterns.is_empty() || matches_any(patterns, host);
-            if !holds(&block.patterns) || !block.within.iter().all(holds) {
-                continue;
-            }
-            for line in &block.lines {
-                apply(&mut options, line, host, warnings)?;
+        for again in [false, true] {
+            for block in &self.blocks {
+                let about = About { host, given, options: &options, settings, again };
+                let conditions = || std::iter::once(&block.condition).chain(&block.within);
+                // The second time round is only for what waited for it.
+                if !conditions().all(|condition| about.holds(condition)) || (again && !conditions().any(Condition::waits)) {
+                    continue;
+                }
+                for line in &block.lines {
+                    apply(&mut options, line, &settings.warnings)?;
+                }
             }
         }
         Ok(options)
     }
 }
 
-fn apply(options: &mut Options, line: &Line, host: &str, warnings: &Warnings) -> Result<(), Trouble> {
+impl Condition {
+    /// Whether it asks for the second time round.
+    fn waits(&self) -> bool {
+        matches!(self, Self::Match(criteria) if criteria.iter().any(|criterion| criterion.kind == Asked::Again && !criterion.negated))
+    }
+}
+
+/// What conditions are about.
+struct About<'a> {
+    host: &'a str,
+    given: &'a Options,
+    /// What the files said so far.
+    options: &'a Options,
+    settings: &'a Settings,
+    again: bool,
+}
+
+impl About<'_> {
+    fn holds(&self, condition: &Condition) -> bool {
+        match condition {
+            Condition::Always => true,
+            Condition::Never => false,
+            Condition::Host(patterns) => matches_any(patterns, self.host),
+            // In order, so that a command runs only where what stands before it holds.
+            Condition::Match(criteria) => criteria.iter().all(|criterion| self.meets(criterion) != criterion.negated),
+        }
+    }
+
+    fn meets(&self, criterion: &Criterion) -> bool {
+        let among = |text: &str| matches_any(&criterion.value.split(',').collect::<Vec<_>>(), text);
+        match criterion.kind {
+            Asked::All => true,
+            Asked::Host => among(&self.host_name()),
+            Asked::OriginalHost => among(self.host),
+            Asked::User => among(self.user()),
+            Asked::LocalUser => among(&self.settings.login),
+            Asked::Exec => self.succeeds(&criterion.value),
+            Asked::Again => self.again,
+        }
+    }
+
+    fn host_name(&self) -> String {
+        let name = self.given.host_name.as_ref().or(self.options.host_name.as_ref());
+        name.map_or_else(|| self.host.to_owned(), |name| name.replace("%h", self.host))
+    }
+
+    fn user(&self) -> &str {
+        self.given.user.as_ref().or(self.options.user.as_ref()).unwrap_or(&self.settings.login)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the user's own ssh_config asks for it")]
+    fn succeeds(&self, line: &str) -> bool {
+        let port = self.given.port.or(self.options.port).unwrap_or(22).to_string();
+        let host = self.host_name();
+        let home = self.settings.home.to_string_lossy();
+        let pairs =
+            [("%h", host.as_str()), ("%n", self.host), ("%p", &port), ("%r", self.user()), ("%u", &self.settings.login), ("%d", &home)];
+        let line = pairs.iter().fold(line.replace("%%", "\0"), |line, (token, text)| line.replace(token, text)).replace('\0', "%");
+        let mut command = std::process::Command::new("/bin/sh");
+        command.arg("-c").arg(line).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    }
+}
+
+/// Reads what stands behind `Match`.
+fn criteria(text: &str) -> Result<Vec<Criterion>, String> {
+    let mut found = Vec::new();
+    let mut words = words(text).into_iter();
+    while let Some(word) = words.next() {
+        let (negated, word) = match word.strip_prefix('!') {
+            Some(rest) => (true, rest.to_owned()),
+            None => (false, word),
+        };
+        let (name, attached) = match word.split_once('=') {
+            Some((name, value)) => (name.to_ascii_lowercase(), Some(value.to_owned())),
+            None => (word.to_ascii_lowercase(), None),
+        };
+        let kind = match name.as_str() {
+            "all" => Asked::All,
+            "final" | "canonical" => Asked::Again,
+            "host" => Asked::Host,
+            "originalhost" => Asked::OriginalHost,
+            "user" => Asked::User,
+            "localuser" => Asked::LocalUser,
+            "exec" => Asked::Exec,
+            _ => return Err(format!("windlass does not know `Match {name}`")),
+        };
+        let value = match kind {
+            Asked::All | Asked::Again => String::new(),
+            _ => attached.or_else(|| words.next()).ok_or_else(|| format!("`Match {name}` has nothing behind it"))?,
+        };
+        found.push(Criterion { negated, kind, value });
+    }
+    if found.is_empty() { Err("`Match` has nothing behind it".to_owned()) } else { Ok(found) }
+}
+
+fn apply(options: &mut Options, line: &Line, warnings: &Warnings) -> Result<(), Trouble> {
     let Line { name, value, place } = line;
     match options.set(name, value) {
         Ok(Taken::Used | Taken::Harmless) => {}
-        // A jump that is said first makes it void, as in OpenSSH.
-        Ok(Taken::Unsupported) if name.eq_ignore_ascii_case("ProxyCommand") && options.proxy_jump.is_none() => {
-            let message = format!("{place}: `ProxyCommand` for {host} cannot be followed: windlass starts no proxy program");
-            return Err(Trouble::new(Kind::Settings, message).hint("say it with ProxyJump: ProxyJump user@gateway"));
-        }
         Ok(Taken::Unsupported) => warnings.say(&format!("{place}: windlass does not follow `{name}`; it is left out")),
         Ok(Taken::Unknown) => warnings.say(&format!("{place}: `{name}` is not known; it is left out")),
         Err(why) => return Err(Trouble::new(Kind::Settings, format!("{place}: `{name}` cannot be followed: {why}"))),
@@ -228,29 +353,43 @@ mod tests {
         let (config, settings, _) = config(
             "Host web* !web9\n  User=ops\n\tPort 2200\n IdentityFile ~/a\nHost *\n User other\n IdentityFile \"~/b c\"\n ServerAliveInterval 30\n",
         );
-        let options = config.options("web1", &settings.warnings).expect("fits");
+        let options = config.options("web1", &Options::default(), &settings).expect("fits");
         assert_eq!((options.user.as_deref(), options.port), (Some("ops"), Some(2200)));
         assert_eq!(options.identity_files, ["~/a", "~/b c"]);
-        let options = config.options("web9", &settings.warnings).expect("fits");
+        let options = config.options("web9", &Options::default(), &settings).expect("fits");
         assert_eq!((options.user.as_deref(), options.port, options.alive_interval), (Some("other"), None, Some(30)));
     }
 
-    #[test]
-    fn match_is_left_out_with_a_warning_that_names_its_line() {
-        let (config, settings, heard) = config("Match host x exec true\n User wrong\nHost *\n User right\n");
-        assert_eq!(config.options("x", &settings.warnings).expect("fits").user.as_deref(), Some("right"));
-        assert_eq!(
-            heard.lock().expect("lock")[0],
-            "~/.ssh/config:1: windlass does not follow `Match` yet: the lines up to the next `Host` are left out"
-        );
+    fn user(text: &str, host: &str, given: &Options) -> String {
+        let (config, settings, heard) = config(text);
+        let user = config.options(host, given, &settings).expect("fits").user;
+        assert!(heard.lock().expect("lock").is_empty());
+        user.unwrap_or_default()
     }
 
     #[test]
-    fn a_proxy_command_stops_only_the_hosts_it_is_for() {
-        let (config, settings, _) = config("Host far\n ProxyCommand nc %h %p\nHost near\n ProxyCommand none\n");
-        let trouble = config.options("far", &settings.warnings).expect_err("stops");
-        assert!(trouble.message.starts_with("~/.ssh/config:2: `ProxyCommand` for far cannot be followed"), "{trouble}");
-        assert!(config.options("near", &settings.warnings).is_ok());
+    fn match_asks_for_hosts_users_and_commands() {
+        let given = Options::default();
+        let text = "Match host web*,db1 !user root\n User a\nMatch all\n User b\n";
+        assert_eq!((user(text, "web1", &given), user(text, "other", &given)), ("a".to_owned(), "b".to_owned()));
+        let root = Options { user: Some("root".to_owned()), ..Options::default() };
+        assert_eq!(user(text, "web1", &root), "b");
+        let text = "Host x\n HostName y\nMatch host y\n User a\nMatch originalhost x\n User b\n";
+        assert_eq!(user(text, "x", &given), "a");
+        let text = "Match exec \"test %n:%h:%p = x:x:22\"\n User a\nMatch !exec=false\n User b\n";
+        assert_eq!((user(text, "x", &given), user(text, "z", &given)), ("a".to_owned(), "b".to_owned()));
+        let text = "Match final host y\n User late\nHost x\n HostName y\n";
+        assert_eq!((user(text, "x", &given), user(text, "z", &given)), ("late".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn a_match_that_is_not_known_is_left_out_with_a_warning_that_names_its_line() {
+        let (config, settings, heard) = config("Match localnetwork 10.0.0.0/8\n User wrong\nHost *\n User right\n");
+        assert_eq!(config.options("x", &Options::default(), &settings).expect("fits").user.as_deref(), Some("right"));
+        assert_eq!(
+            heard.lock().expect("lock")[0],
+            "~/.ssh/config:1: windlass does not know `Match localnetwork`: the lines up to the next `Host` or `Match` are left out"
+        );
     }
 
     #[test]
@@ -263,8 +402,8 @@ mod tests {
         std::fs::write(ssh.join("more.d/a.conf"), "Host a\n User first\n").expect("write");
         let (settings, _) = settings(folder.path());
         let config = Config::read(&[ssh.join("config")], &settings);
-        assert_eq!(config.options("a", &settings.warnings).expect("fits").user.as_deref(), Some("first"));
-        assert_eq!(config.options("b", &settings.warnings).expect("fits").user.as_deref(), Some("last"));
+        assert_eq!(config.options("a", &Options::default(), &settings).expect("fits").user.as_deref(), Some("first"));
+        assert_eq!(config.options("b", &Options::default(), &settings).expect("fits").user.as_deref(), Some("last"));
     }
 
     #[test]

@@ -66,9 +66,9 @@ fn open(path: &Path, passphrase: Option<&str>) -> Loaded {
         std::io::ErrorKind::NotFound => Refusal::Missing,
         _ => Refusal::Other(format!("cannot be read: {error}")),
     })?;
-    if text.contains("Proc-Type: 4,ENCRYPTED") {
+    if text.contains("Proc-Type: 4,ENCRYPTED") && !(text.contains("BEGIN RSA PRIVATE KEY") && text.contains("DEK-Info: AES-128-CBC,")) {
         return Err(Refusal::Other(format!(
-            "is encrypted in the old PEM way, which windlass does not open (`ssh-keygen -p -f {}` rewrites it in today's)",
+            "is encrypted in an old PEM way that windlass does not open (`ssh-keygen -p -f {}` rewrites it in today's)",
             path.display()
         )));
     }

@@ -98,6 +98,18 @@ impl KnownHosts {
         about.map(|line| line.kind.as_str()).collect()
     }
 
+    /// Returns the keys of the authorities that vouch for `name`, and where each stands.
+    pub fn authorities(&self, name: &str) -> Vec<(&Place, &[u8])> {
+        let about = self.lines.iter().filter(|line| line.marker == Marker::Authority && line.is_about(name));
+        about.map(|line| (&line.place, line.key.as_slice())).collect()
+    }
+
+    /// Returns the line that revokes a key for `name`: the host's own, or that of an authority.
+    pub fn revoked(&self, name: &str, key: &[u8]) -> Option<&Place> {
+        let mut revoked = self.lines.iter().filter(|line| line.marker == Marker::Revoked && line.key == key);
+        revoked.find(|line| line.is_about(name)).map(|line| &line.place)
+    }
+
     /// Says what the files say of the key of `name` (a host name, or `[name]:port`).
     pub fn judge(&self, name: &str, kind: &str, key: &[u8]) -> Verdict {
         let about: Vec<_> = self.lines.iter().filter(|line| line.is_about(name)).collect();

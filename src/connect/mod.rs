@@ -10,6 +10,7 @@ use crate::value::secret::Secret;
 pub mod auth;
 pub mod config;
 pub mod escalate;
+pub mod guard;
 pub mod identity;
 pub mod known_hosts;
 pub mod link;

@@ -13,6 +13,9 @@ pub struct Options {
     pub identities_only: Option<bool>,
     pub identity_agent: Option<String>,
     pub proxy_jump: Option<String>,
+    pub proxy_command: Option<String>,
+    pub certificate_files: Vec<String>,
+    pub forward_agent: Option<String>,
     pub user_known_hosts: Option<Vec<String>>,
     pub global_known_hosts: Option<Vec<String>>,
     pub strict: Option<Strict>,
@@ -46,7 +49,7 @@ pub enum Taken {
     Unknown,
 }
 
-/// Options that ask for nothing that matters here: sharing of connections is built in, nothing is forwarded, no terminal
+/// Options that ask for nothing that matters here: sharing of connections is built in, no window is forwarded, no terminal
 /// is used, and passwords are never asked for by SSH itself.
 const HARMLESS: &[&str] = &[
     "addkeystoagent",
@@ -81,7 +84,6 @@ const HARMLESS: &[&str] = &[
     "useroaming",
     "visualhostkey",
     "verifyhostkeydns",
-    "forwardagent",
     "forwardx11",
     "ipqos",
     "tag",
@@ -98,7 +100,6 @@ const UNSUPPORTED: &[&str] = &[
     "bindaddress",
     "bindinterface",
     "casignaturealgorithms",
-    "certificatefile",
     "ciphers",
     "clearallforwardings",
     "dynamicforward",
@@ -111,7 +112,6 @@ const UNSUPPORTED: &[&str] = &[
     "localforward",
     "macs",
     "pkcs11provider",
-    "proxycommand",
     "pubkeyacceptedalgorithms",
     "pubkeyacceptedkeytypes",
     "remotecommand",
@@ -145,7 +145,6 @@ impl Options {
             }
             "identitiesonly" => first(&mut self.identities_only, yes_or_no(&text)?),
             "identityagent" => first(&mut self.identity_agent, text),
-            "proxyjump" => first(&mut self.proxy_jump, text),
             "userknownhostsfile" => first(&mut self.user_known_hosts, words()),
             "globalknownhostsfile" => first(&mut self.global_known_hosts, words()),
             "stricthostkeychecking" => first(&mut self.strict, strict(&text)?),
@@ -153,7 +152,16 @@ impl Options {
             "serveraliveinterval" => first(&mut self.alive_interval, seconds(&text)?),
             "serveralivecountmax" => first(&mut self.alive_count_max, number(&text)?),
             "hostkeyalias" => first(&mut self.host_key_alias, text),
-            "proxycommand" if text.eq_ignore_ascii_case("none") => return Ok(Taken::Harmless),
+            // Of a jump and a command, the first that is said holds.
+            "proxyjump" if self.proxy_command.is_none() => first(&mut self.proxy_jump, text),
+            "proxycommand" if self.proxy_jump.is_none() => first(&mut self.proxy_command, value.trim().to_owned()),
+            "proxyjump" | "proxycommand" => {}
+            "certificatefile" => {
+                if !text.eq_ignore_ascii_case("none") {
+                    self.certificate_files.push(text);
+                }
+            }
+            "forwardagent" => first(&mut self.forward_agent, text),
             known if HARMLESS.contains(&known) => return Ok(Taken::Harmless),
             known if UNSUPPORTED.contains(&known) => return Ok(Taken::Unsupported),
             _ => return Ok(Taken::Unknown),
@@ -174,7 +182,12 @@ impl Options {
         self.identity_files.extend(later.identity_files);
         or(&mut self.identities_only, later.identities_only);
         or(&mut self.identity_agent, later.identity_agent);
-        or(&mut self.proxy_jump, later.proxy_jump);
+        if self.proxy_jump.is_none() && self.proxy_command.is_none() {
+            self.proxy_jump = later.proxy_jump;
+            self.proxy_command = later.proxy_command;
+        }
+        self.certificate_files.extend(later.certificate_files);
+        or(&mut self.forward_agent, later.forward_agent);
         or(&mut self.user_known_hosts, later.user_known_hosts);
         or(&mut self.global_known_hosts, later.global_known_hosts);
         or(&mut self.strict, later.strict);
@@ -271,6 +284,7 @@ pub fn arguments(texts: &[(String, String)]) -> Result<Arguments, Trouble> {
                     let value = value.ok_or_else(|| refuse(source, &word, "its value is missing"))?;
                     take_flag(&mut read, flag, &value, source)?;
                 }
+                'A' if word.len() == 2 => take_flag(&mut read, flag, "yes", source)?,
                 // Compression, quiet, verbose, no terminal, no forwarding, IP version.
                 _ if word[1..].chars().all(|flag| "CqvTaxnk46".contains(flag)) => {}
                 _ => return Err(refuse(source, &word, "windlass does not know it")),
@@ -286,6 +300,7 @@ fn take_flag(read: &mut Arguments, flag: char, value: &str, source: &str) -> Res
             read.config_file.get_or_insert_with(|| value.to_owned());
             return Ok(());
         }
+        'A' => ("ForwardAgent", value),
         'i' => ("IdentityFile", value),
         'J' => ("ProxyJump", value),
         'p' => ("Port", value),
@@ -298,9 +313,6 @@ fn take_flag(read: &mut Arguments, flag: char, value: &str, source: &str) -> Res
     };
     match read.options.set(name, value) {
         Ok(Taken::Used | Taken::Harmless) => Ok(()),
-        Ok(Taken::Unsupported) if name.eq_ignore_ascii_case("ProxyCommand") => {
-            Err(refuse(source, name, "windlass starts no proxy program").hint("say it with ProxyJump: -o ProxyJump=user@gateway"))
-        }
         Ok(Taken::Unsupported) => Err(refuse(source, name, "windlass does not do it")),
         Ok(Taken::Unknown) => Err(refuse(source, name, "windlass does not know it")),
         Err(why) => Err(refuse(source, name, &why)),
@@ -371,10 +383,7 @@ mod tests {
     fn what_is_not_understood_is_named_with_its_source() {
         for (text, wanted) in [
             ("-o Sorcery=yes", "`Sorcery` in ansible_ssh_common_args cannot be followed: windlass does not know it"),
-            (
-                "-o ProxyCommand='nc %h %p'",
-                "`ProxyCommand` in ansible_ssh_common_args cannot be followed: windlass starts no proxy program",
-            ),
+            ("-o Ciphers=none", "`Ciphers` in ansible_ssh_common_args cannot be followed: windlass does not do it"),
             ("-L 80:x:80", "`-L` in ansible_ssh_common_args cannot be followed: windlass does not know it"),
             ("-o Port=many", "`Port` in ansible_ssh_common_args cannot be followed: `many` is not a number that fits"),
             ("-o", "`-o` in ansible_ssh_common_args cannot be followed: its value is missing"),
@@ -389,6 +398,16 @@ mod tests {
         let read = read("-o User=a -l b -i one -o IdentityFile=two").expect("understood");
         assert_eq!(read.options.user.as_deref(), Some("a"));
         assert_eq!(read.options.identity_files, ["one", "two"]);
+    }
+
+    #[test]
+    fn of_a_jump_and_a_command_the_first_holds() {
+        let options = read("-J gate -o ProxyCommand='nc %h %p'").expect("understood").options;
+        assert_eq!((options.proxy_jump.as_deref(), options.proxy_command), (Some("gate"), None));
+        let mut options = read("-A -o ProxyCommand='nc \"%h\" %p'").expect("understood").options;
+        options.fill(read("-J gate").expect("understood").options);
+        assert_eq!((options.proxy_jump, options.proxy_command.as_deref()), (None, Some("nc \"%h\" %p")));
+        assert_eq!(options.forward_agent.as_deref(), Some("yes"));
     }
 
     #[test]

@@ -50,6 +50,12 @@ pub struct Hop {
     pub alive_count: usize,
     /// The hosts on the way, `user@host:port,...`.
     pub jump: Option<String>,
+    /// The shell line of a program that leads to the host instead.
+    pub proxy_command: Option<String>,
+    /// Files with certificates for the user's keys, besides those that lie beside the keys.
+    pub certificates: Vec<PathBuf>,
+    /// The socket of the ssh-agent that programs on the host may ask, if any.
+    pub forwarded_agent: Option<PathBuf>,
 }
 
 /// The names that key files usually have.
@@ -86,7 +92,8 @@ pub fn to(
         Some(true) | None => None,
     };
     options.fill(arguments.options);
-    options.fill(config.options(&target.host, &settings.warnings)?);
+    let said = config.options(&target.host, &options, settings)?;
+    options.fill(said);
     let mut hop = assemble(&target.name, &target.host, options, settings);
     hop.password.clone_from(&target.password);
     hop.passphrase.clone_from(&target.key_passphrase);
@@ -102,7 +109,8 @@ pub fn jump(text: &str, last: &Hop, settings: &Settings, config: &Config) -> Res
         Trouble::new(Kind::Settings, format!("`{text}` in the ProxyJump of {} is no host: it is written user@host:port", last.name))
     })?;
     let mut options = Options { user, port, connect_timeout: Some(last.timeout.as_secs()), ..Options::default() };
-    options.fill(config.options(&host, &settings.warnings)?);
+    let said = config.options(&host, &options, settings)?;
+    options.fill(said);
     let own_files = options.user_known_hosts.is_some() || options.global_known_hosts.is_some();
     let mut hop = assemble(&host, &host, options, settings);
     // The way to a host is usually open to the key that opens the host.
@@ -161,12 +169,25 @@ fn assemble(name: &str, alias: &str, options: Options, settings: &Settings) -> H
         || settings.global_known_hosts.clone(),
         |files| files.iter().filter(|file| !file.eq_ignore_ascii_case("none")).map(expand).collect(),
     );
+    let socket = |text: &str| match text.strip_prefix('$') {
+        Some(variable) => std::env::var_os(variable).map(PathBuf::from),
+        None => Some(expand(&text.to_owned())),
+    };
     let agent_socket = match options.identity_agent.as_deref() {
         Some("none") => None,
         Some("SSH_AUTH_SOCK") | None => settings.agent_socket.clone(),
-        Some(variable) if variable.starts_with('$') => std::env::var_os(&variable[1..]).map(PathBuf::from),
-        Some(path) => Some(expand(&path.to_owned())),
+        Some(other) => socket(other),
     };
+    let forwarded_agent = match options.forward_agent.as_deref() {
+        None | Some("no" | "false") => None,
+        Some("yes" | "true") => agent_socket.clone(),
+        Some(other) => socket(other),
+    };
+    let command = options.proxy_command.filter(|line| !line.eq_ignore_ascii_case("none"));
+    let proxy_command = command.map(|line| {
+        let pairs = [("%h", host.as_str()), ("%n", alias), ("%p", &port.to_string()), ("%r", &user), ("%u", &settings.login)];
+        pairs.iter().fold(line.replace("%%", "\0"), |line, (token, text)| line.replace(token, text)).replace('\0', "%")
+    });
     let known_as = options.host_key_alias.unwrap_or_else(|| super::known_hosts::name_of(&host, port));
     let alive = options.alive_interval.unwrap_or(ALIVE.0);
     Hop {
@@ -182,6 +203,9 @@ fn assemble(name: &str, alias: &str, options: Options, settings: &Settings) -> H
         timeout: Duration::from_secs(options.connect_timeout.filter(|seconds| *seconds > 0).unwrap_or(TIMEOUT)),
         alive_interval: (alive > 0).then(|| Duration::from_secs(alive)),
         alive_count: options.alive_count_max.unwrap_or(ALIVE.1),
+        proxy_command,
+        certificates: options.certificate_files.iter().map(expand).collect(),
+        forwarded_agent,
         jump: options.proxy_jump.filter(|jump| !jump.eq_ignore_ascii_case("none")),
         host,
         port,

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use russh::client::{self, Config, Handle, Msg};
-use russh::keys::{Algorithm, HashAlg, PublicKeyOrCertificate};
+use russh::keys::Algorithm;
 use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Disconnect, Preferred, cipher, compression};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, DuplexStream};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use super::guard::Guard;
 use super::identity::Identities;
-use super::known_hosts::{self, KnownHosts, Verdict};
-use super::options::Strict;
+use super::known_hosts::KnownHosts;
 use super::process::{Complaints, Ended, Process};
 use super::route::Hop;
 use super::settings::Settings;
@@ -29,8 +29,12 @@ const LOGIN_EXTRA: u64 = 30;
 /// A connection that is logged in.
 pub struct Connection {
     handle: Handle<Guard>,
+    /// Whether programs may ask the ssh-agent on this side.
+    forwards_agent: bool,
     /// The connection that this one goes through.
     _way: Option<Arc<Connection>>,
+    /// The program that it goes through; ended when dropped.
+    _proxy: Option<Proxy>,
 }
 
 impl std::fmt::Debug for Connection {
@@ -47,30 +51,44 @@ pub async fn connect(hop: &Hop, way: Option<Arc<Connection>>, settings: &Setting
     let known = read_known_hosts(hop, settings)?;
     let config = Arc::new(config(hop, &known));
     let verdict = Arc::new(Mutex::new(None));
-    let guard = Guard { hop: hop.clone(), known, settings: settings.clone(), refusal: Arc::clone(&verdict) };
+    let guard = Guard::new(hop, known, settings, &verdict);
+    let mut proxy = None;
     let reached = async {
-        match &way {
-            Some(way) => {
+        match (&way, &hop.proxy_command) {
+            (Some(way), _) => {
                 let stream = way.tunnel(hop).await?;
                 Ok(client::connect_stream(config, stream, guard).await)
             }
-            None => {
+            (None, Some(line)) => {
+                let (stream, program) = start_proxy(hop, line)?;
+                proxy = Some(program);
+                Ok(client::connect_stream(config, stream, guard).await)
+            }
+            (None, None) => {
                 let stream = reach(hop).await?;
                 Ok(client::connect_stream(config, stream, guard).await)
             }
         }
     };
     let connected = tokio::time::timeout(hop.timeout, reached).await.map_err(|_| timed_out(hop))??;
-    let mut handle = connected.map_err(|error| {
-        let refusal = verdict.lock().unwrap_or_else(PoisonError::into_inner).take();
-        refusal.unwrap_or_else(|| no_conversation(hop, &error))
-    })?;
+    let mut handle = match connected {
+        Ok(handle) => handle,
+        Err(error) => {
+            if let Some(refusal) = verdict.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Err(refusal);
+            }
+            return Err(match &proxy {
+                Some(proxy) => proxy.led_nowhere(hop).await,
+                None => no_conversation(hop, &error),
+            });
+        }
+    };
     let patience = hop.timeout + std::time::Duration::from_secs(LOGIN_EXTRA);
     match tokio::time::timeout(patience, super::auth::log_in(&mut handle, hop, settings, identities)).await {
         Ok(logged_in) => logged_in?,
         Err(_) => return Err(Trouble::new(Kind::Login, format!("{} did not answer the login within {} s", hop.name, patience.as_secs()))),
     }
-    Ok(Connection { handle, _way: way })
+    Ok(Connection { handle, forwards_agent: hop.forwarded_agent.is_some(), _way: way, _proxy: proxy })
 }
 
 fn config(hop: &Hop, known: &KnownHosts) -> Config {
@@ -87,6 +105,11 @@ fn config(hop: &Hop, known: &KnownHosts) -> Config {
         compression: Cow::Borrowed(&[compression::NONE]),
         key: Cow::Owned(key_order(&known.kinds(&hop.known_as))),
         ..Preferred::DEFAULT
+    };
+    // A host that could show a certificate does so only when it is asked to.
+    let preferred = match known.authorities(&hop.known_as).is_empty() {
+        true => preferred,
+        false => Preferred { host_key_certificates: preferred.key.clone(), ..preferred },
     };
     Config {
         preferred,
@@ -144,6 +167,38 @@ async fn reach(hop: &Hop) -> Result<TcpStream, Trouble> {
     Err(Trouble::new(Kind::Unreachable, format!("{} cannot be reached at {place}: {why}", hop.name)).hint(hint))
 }
 
+/// A program that leads to a host.
+struct Proxy {
+    complaints: Complaints,
+    _keep: Box<dyn Send + Sync>,
+}
+
+impl Proxy {
+    /// Says that it did, with its last words.
+    async fn led_nowhere(&self, hop: &Hop) -> Trouble {
+        // What it complains comes by another way than its end.
+        for _ in 0..10 {
+            if !self.complaints.text().is_empty() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        }
+        let said = String::from_utf8_lossy(&self.complaints.text()).into_owned();
+        let last = said.lines().rev().find(|line| !line.trim().is_empty());
+        let last = last.map_or_else(String::new, |line| format!(": {}", line.trim()));
+        Trouble::new(Kind::Unreachable, format!("the ProxyCommand of {} led to no SSH server{last}", hop.name))
+            .hint(format!("try it by hand: {}", hop.proxy_command.as_deref().unwrap_or_default()))
+    }
+}
+
+fn start_proxy(hop: &Hop, line: &str) -> Result<(impl AsyncRead + AsyncWrite + Unpin + Send + use<>, Proxy), Trouble> {
+    // As `exec`, so that the program itself gets the signal that ends it, and no shell is left between.
+    let process = super::local::exec(&format!("exec {line}"))
+        .map_err(|error| Trouble::new(Kind::Unreachable, format!("the ProxyCommand of {} does not start: {}", hop.name, plain(&error))))?;
+    let Process { stdin, stdout, complaints, keep, .. } = process;
+    Ok((tokio::io::join(stdout, stdin), Proxy { complaints, _keep: keep }))
+}
+
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_lowercase()
@@ -174,114 +229,6 @@ fn no_conversation(hop: &Hop, error: &russh::Error) -> Trouble {
     }
 }
 
-/// Checks the host's key while connecting.
-pub struct Guard {
-    hop: Hop,
-    known: KnownHosts,
-    settings: Settings,
-    refusal: Arc<Mutex<Option<Trouble>>>,
-}
-
-impl client::Handler for Guard {
-    type Error = russh::Error;
-
-    async fn check_server_key(&mut self, offered: &PublicKeyOrCertificate) -> Result<bool, russh::Error> {
-        let refusal = self.refuse(offered);
-        let accepted = refusal.is_none();
-        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
-        Ok(accepted)
-    }
-}
-
-impl Guard {
-    /// Returns why the key is refused, if it is.
-    fn refuse(&self, offered: &PublicKeyOrCertificate) -> Option<Trouble> {
-        let name = &self.hop.name;
-        let PublicKeyOrCertificate::PublicKey { key, .. } = offered else {
-            return Some(Trouble::new(
-                Kind::HostKey,
-                format!("{name} shows a certificate instead of a key, which windlass does not check yet"),
-            ));
-        };
-        let (Ok(bytes), Ok(text)) = (key.to_bytes(), key.to_openssh()) else {
-            return Some(Trouble::new(Kind::HostKey, format!("the key of {name} cannot be read")));
-        };
-        let kind = text.split_whitespace().next().unwrap_or_default().to_owned();
-        let fingerprint = key.fingerprint(HashAlg::Sha256).to_string();
-        let mut verdict = self.known.judge(&self.hop.known_as, &kind, &bytes);
-        if let (Verdict::Unknown, Some(bare)) = (&verdict, &self.hop.known_without_port)
-            && self.known.judge(bare, &kind, &bytes) == Verdict::Known
-        {
-            verdict = Verdict::Known;
-        }
-        let line = |place: &known_hosts::Place| format!("line {} of {}", place.line, self.settings.tilded(&place.file));
-        let known_as = &self.hop.known_as;
-        match verdict {
-            Verdict::Known => None,
-            Verdict::Changed(place) => Some(
-                Trouble::new(
-                    Kind::HostKey,
-                    format!("{name} shows another key than it is known by: {} has a different {kind} key for `{known_as}`, the host shows {fingerprint}", line(&place)),
-                )
-                .hint(format!(
-                    "somebody may be in between; if the host was really set up anew, remove the old key: ssh-keygen -R '{known_as}' -f {}",
-                    place.file.display()
-                )),
-            ),
-            Verdict::OtherKind(place, other) => Some(
-                Trouble::new(
-                    Kind::HostKey,
-                    format!("{name} shows a {kind} key ({fingerprint}), but is known by another kind: {} has a {other} key for `{known_as}`", line(&place)),
-                )
-                .hint(format!("if the host was really set up anew, remove the old key: ssh-keygen -R '{known_as}' -f {}", place.file.display())),
-            ),
-            Verdict::Revoked(place) => {
-                Some(Trouble::new(Kind::HostKey, format!("the key of {name} ({fingerprint}) is revoked by {}", line(&place))))
-            }
-            Verdict::Authority(place) if self.hop.strict != Strict::No => Some(Trouble::new(
-                Kind::HostKey,
-                format!("{name} shows the plain key {fingerprint}, but by {} only certificates of an authority count, which windlass does not check yet", line(&place)),
-            )),
-            Verdict::Unknown | Verdict::Authority(_) => self.unknown(&kind, &fingerprint, &text),
-        }
-    }
-
-    fn unknown(&self, kind: &str, fingerprint: &str, text: &str) -> Option<Trouble> {
-        let Hop { name, host, port, known_as, .. } = &self.hop;
-        match self.hop.strict {
-            Strict::No => {
-                self.settings.warnings.say(&format!(
-                    "{name}: its {kind} key {fingerprint} is not known, and host key checking is off: somebody in between would not be noticed"
-                ));
-                None
-            }
-            Strict::AcceptNew => {
-                let file = self.hop.known_hosts.first()?;
-                match known_hosts::learn(file, known_as, text) {
-                    Ok(()) => None,
-                    Err(error) => {
-                        Some(Trouble::new(Kind::HostKey, format!("the new key of {name} cannot be kept in {}: {error}", file.display())))
-                    }
-                }
-            }
-            Strict::Yes => {
-                let looked: Vec<_> = self.known.files().iter().map(|file| self.settings.tilded(file)).collect();
-                let port = if *port == 22 { String::new() } else { format!("-p {port} ") };
-                let file = self.known.files().first().map_or_else(|| "~/.ssh/known_hosts".to_owned(), |file| self.settings.tilded(file));
-                Some(
-                    Trouble::new(
-                        Kind::HostKey,
-                        format!("{name} is not known: no line for `{known_as}` in {} (it shows the {kind} key {fingerprint})", looked.join(", ")),
-                    )
-                    .hint(format!(
-                        "compare the fingerprint with the host's own, then: ssh-keyscan {port}{host} >> {file}, or set StrictHostKeyChecking=accept-new to learn new hosts"
-                    )),
-                )
-            }
-        }
-    }
-}
-
 impl Connection {
     /// Whether the connection is gone.
     pub fn is_closed(&self) -> bool {
@@ -306,6 +253,9 @@ impl Connection {
     /// When the connection is gone, or the server refuses.
     pub async fn exec(&self, command: &str, terminal: bool) -> Result<Process, russh::Error> {
         let channel = self.handle.channel_open_session().await?;
+        if self.forwards_agent {
+            channel.agent_forward(false).await?;
+        }
         if terminal {
             channel.request_pty(false, "dumb", 200, 50, 0, 0, &[]).await?;
         }
