@@ -3,6 +3,7 @@
 # machine's file system, so that what a test does to /etc or to users stays within the host. Needs root.
 #
 #   hosts.sh up DIR N       starts h1..hN; DIR gets `key`, `known_hosts`, `inventory.ini`
+#   hosts.sh boot DIR N     as `up`, with systemd as the hosts' first process
 #   hosts.sh exec DIR HOST COMMAND...
 #   hosts.sh kill DIR HOST  ends sshd and all its sessions; hosts.sh sshd DIR HOST starts it again
 #   hosts.sh fill DIR HOST FOLDER KIB   puts a full file system over FOLDER; hosts.sh unfill DIR HOST FOLDER
@@ -74,7 +75,7 @@ start() {
     ip netns exec "$bridge-$host" unshare --mount --uts --ipc --pid --fork --kill-child=KILL \
         sh "$0" guest "$dir" "$host" "$n" >"$dir/$host/log" 2>&1 </dev/null &
     echo $! >"$dir/$host/supervisor.pid"
-    for _ in $(seq 100); do
+    for _ in $(seq 600); do
         pid=$(cat "/proc/$!/task/$!/children" 2>/dev/null | tr -d ' ' || true)
         # unshare's child is the host's first process.
         [ -n "$pid" ] && [ -f "$dir/$host/ready" ] && break
@@ -129,14 +130,39 @@ X
     chmod 440 "$root/etc/sudoers.d/ops"
     grep -v -e "[[:space:]]$host\$" /etc/hosts >"$root/etc/hosts" || true
     printf '127.0.1.1 %s\n' "$host" >>"$root/etc/hosts"
+    if [ -f "$dir/boot" ]; then
+        boot
+    fi
     chroot "$root" /usr/sbin/sshd
     echo yes >"$dir/$host/ready"
     # Stays as the host's first process and reaps what is left behind.
     exec chroot "$root" sh -c 'trap "exit 0" TERM; while :; do sleep 3600 & wait $!; done'
 }
 
+# Becomes systemd, which starts sshd and nothing else: the units of this machine are none of the tests' business.
+boot() {
+    units=$root/etc/systemd/system
+    rm -rf "$units"
+    mkdir -p "$units"
+    : >"$root/etc/machine-id"
+    echo "$host" >"$root/etc/hostname"
+    printf '[Unit]\nDefaultDependencies=no\nRequires=sshd.service\nAllowIsolate=yes\n' >"$units/tests.target"
+    printf '[Unit]\nDefaultDependencies=no\n[Service]\nExecStart=/usr/sbin/sshd -D\nExecStartPost=/bin/sh -c "echo yes >/ready"\nKillMode=process\n' >"$units/sshd.service"
+    rm -f "$root/ready"
+    (
+        while [ ! -f "$root/ready" ]; do sleep 0.1; done
+        echo yes >"$dir/$host/ready"
+    ) &
+    exec chroot "$root" env -i container=tests PATH="$PATH" /lib/systemd/systemd --unit=tests.target --log-target=console --show-status=no
+}
+
 case $command in
 up) up "$1" ;;
+boot)
+    mkdir -p "$dir"
+    : >"$dir/boot"
+    up "$1"
+    ;;
 guest) guest "$@" ;;
 exec)
     host=$1

@@ -158,6 +158,10 @@ pub struct Hosts {
 impl Hosts {
     /// Starts `count` hosts `h1`, `h2`, ...; `None` where that is not allowed (no root), which is said aloud.
     pub fn up(count: usize) -> Option<Self> {
+        Self::set_up("up", count)
+    }
+
+    fn set_up(how: &str, count: usize) -> Option<Self> {
         let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.starts_with(b"0\n"));
         if !is_root || !Path::new("/usr/sbin/sshd").exists() {
             eprintln!("SKIPPED: hosts with name spaces of their own need root and openssh-server (tests/run installs it)");
@@ -167,7 +171,25 @@ impl Hosts {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/harness/hosts.sh");
         let folder = tempfile::Builder::new().prefix("windlass-hosts-").tempdir().expect("temporary folder");
         let hosts = Self { folder, script };
-        hosts.script(&["up", &count.to_string()]);
+        hosts.script(&[how, &count.to_string()]);
+        Some(hosts)
+    }
+
+    /// As [`Hosts::up`], with systemd as the first process of each; `None` also where systemd is not installed or cannot boot
+    /// in name spaces, which is said aloud.
+    pub fn boot(count: usize) -> Option<Self> {
+        if !Path::new("/lib/systemd/systemd").exists() {
+            eprintln!("SKIPPED: systemd is not installed (tests/run installs it)");
+            return None;
+        }
+        let hosts = Self::set_up("boot", count)?;
+        for host in 1..=count {
+            if !hosts.path().join(format!("h{host}/ready")).exists() {
+                let log = fs::read_to_string(hosts.path().join(format!("h{host}/log"))).unwrap_or_default();
+                eprintln!("SKIPPED: systemd does not boot here: {log}");
+                return None;
+            }
+        }
         Some(hosts)
     }
 

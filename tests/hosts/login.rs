@@ -21,6 +21,7 @@ fn who_may_log_in_does_and_who_may_not_is_told_why() {
     has(&run.all(), &["I am ops"]);
 
     a_password_opens_too(&hosts, &site);
+    questions_are_answered(&hosts, &site);
     the_way_leads_through_another_host(&hosts, &site);
     the_host_key_must_be_known(&hosts, &site);
 
@@ -53,6 +54,26 @@ fn a_password_opens_too(hosts: &Hosts, site: &Site) {
     let run = play(site, "--connection-password-file wrong").code(4);
     has(&run.all(), &["h2 refused the login of `ops`", "hint"]);
     assert!(!run.all().contains("sesame"), "{}", run.all());
+}
+
+/// A server that takes no plain password but asks for it (keyboard-interactive).
+fn questions_are_answered(hosts: &Hosts, site: &Site) {
+    let plain = "PasswordAuthentication yes\\nKbdInteractiveAuthentication no\\nUsePAM no";
+    let asking = "PasswordAuthentication no\\nKbdInteractiveAuthentication yes\\nUsePAM yes\\nAuthenticationMethods keyboard-interactive";
+    let lines = "sed -i '/^PasswordAuth/d;/^KbdInter/d;/^UsePAM/d;/^AuthenticationMethods/d' /etc/ssh/sshd_config";
+    // Nothing of PAM but the password itself: sessions are of no matter here.
+    let pam = "printf 'auth required pam_unix.so\\naccount required pam_permit.so\\nsession required pam_permit.so\\n' >/etc/pam.d/sshd";
+    hosts.exec("h2", &format!("{lines}; printf '{asking}\\n' >>/etc/ssh/sshd_config; {pam}"));
+    hosts.kill("h2");
+    hosts.start_sshd("h2");
+    let run = play(site, "--connection-password-file right").success();
+    has(&run.all(), &["I am ops"]);
+    let run = play(site, "--connection-password-file wrong").code(4);
+    has(&run.all(), &["h2 refused the login of `ops`", "the password in answer to the server's question", "hint"]);
+    assert!(!run.all().contains("sesame"), "{}", run.all());
+    hosts.exec("h2", &format!("{lines}; printf '{plain}\\n' >>/etc/ssh/sshd_config"));
+    hosts.kill("h2");
+    hosts.start_sshd("h2");
 }
 
 fn the_way_leads_through_another_host(hosts: &Hosts, site: &Site) {

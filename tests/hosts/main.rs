@@ -8,6 +8,7 @@ mod breaking;
 mod http;
 mod login;
 mod secrets;
+mod services;
 mod whole;
 
 use std::path::Path;
