@@ -96,12 +96,15 @@ fn proxies(environment: &[(String, String)]) -> Result<Vec<reqwest::Proxy>, Fail
         found.filter(|value| !value.trim().is_empty())
     };
     let except = variable("no_proxy").and_then(|hosts| reqwest::NoProxy::from_string(&hosts));
-    let kinds: [(&str, fn(String) -> reqwest::Result<reqwest::Proxy>); 3] =
-        [("http_proxy", reqwest::Proxy::http), ("https_proxy", reqwest::Proxy::https), ("all_proxy", reqwest::Proxy::all)];
     let mut proxies = Vec::new();
-    for (name, make) in kinds {
+    for name in ["http_proxy", "https_proxy", "all_proxy"] {
         let Some(address) = variable(name) else { continue };
-        let proxy = make(address).map_err(|error| {
+        let proxy = match name {
+            "http_proxy" => reqwest::Proxy::http(address),
+            "https_proxy" => reqwest::Proxy::https(address),
+            _ => reqwest::Proxy::all(address),
+        };
+        let proxy = proxy.map_err(|error| {
             Failure::failed(format!("`{name}` of the environment is no address of a proxy: {}", innermost(&error)))
                 .hint("it is written `http://proxy.example.net:3128`; `use_proxy: false` goes without")
         })?;
