@@ -311,6 +311,16 @@ fn lists_show_what_would_run() {
 }
 
 #[test]
+fn a_task_that_is_not_left_to_itself_says_so() {
+    let site = Site::new().file(
+        "site.yml",
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - command: \"true\"\n      async: 10\n      poll: 0\n    - command: \"true\"\n      async: 10\n      poll: 1\n",
+    );
+    let run = site.playbook("site.yml").success();
+    assert_eq!(run.all().matches("`poll: 0` is not followed yet: the task was waited for").count(), 1, "{}", run.all());
+}
+
+#[test]
 fn a_debug_below_its_verbosity_is_skipped() {
     let playbook = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - debug: {msg: quiet, verbosity: 1}\n      register: d\n    - debug: msg=\"{{ d is skipped }}\"\n";
     let (site, run) = run(playbook, "");

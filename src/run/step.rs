@@ -136,6 +136,12 @@ impl Ready {
 }
 
 impl Step {
+    /// Whether the task is one that Ansible would leave to itself.
+    fn is_sent_off(&self) -> bool {
+        let never = |poll: &Located| matches!(&poll.value, Value::Int(0)) || poll.value.as_str().is_some_and(|text| text.trim() == "0");
+        self.task.r#async.is_some() && self.task.poll.as_ref().is_some_and(never)
+    }
+
     /// Does the task.
     pub(super) async fn perform(&self) -> Ended {
         if let Some(ended) = self.replayed() {
@@ -149,6 +155,9 @@ impl Step {
             (None, None) => self.single(&variables, &engine).await.into_ended(),
             (None, Some(r#loop)) => self.looped(r#loop, &variables, &engine).await,
         };
+        if self.is_sent_off() && !matches!(ended.result.status, Status::Skipped) {
+            ended.result.warnings.push("`poll: 0` is not followed yet: the task was waited for".to_owned());
+        }
         ended.result.took = began.elapsed();
         ended.key.clone_from(&self.key);
         ended.is_handler = self.is_handler;
