@@ -4,9 +4,13 @@
 //! Each edit changes a few bytes of the text, which is then read anew; the last step checks that the text now says what
 //! was asked, so a text that is too odd to be edited is refused instead of damaged.
 
-use saphyr_parser::{Event, Parser, ScalarStyle};
-
 use crate::value::{Key, Map, Value};
+
+mod scalar;
+mod tree;
+
+use scalar::{inline, scalar_text, text_scalar};
+use tree::{Content, Node, after_colon, entry, entry_end, is_empty, leaves, map_at, parse};
 
 /// Why a text cannot be edited.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,36 +37,6 @@ pub struct Edited {
     pub removed: Vec<String>,
     /// What the user should know.
     pub warnings: Vec<String>,
-}
-
-/// A value as YAML has it: what a scalar says, without what it looks like.
-#[derive(Clone, Debug, PartialEq)]
-enum Content {
-    /// Its text; whether it is plain (so `true` is a boolean and nothing is null).
-    Scalar {
-        text: String,
-        plain: bool,
-    },
-    List(Vec<Node>),
-    Map(Vec<(Node, Node)>),
-    Alias,
-}
-
-/// A part of the text. Offsets are bytes.
-#[derive(Clone, Debug, PartialEq)]
-struct Node {
-    content: Content,
-    style: Option<char>,
-    start: usize,
-    /// Behind its last letter: no blanks, no comment.
-    end: usize,
-}
-
-/// A setting that is in the text.
-struct Leaf {
-    name: String,
-    /// Which entry, which entry within it, ...
-    at: Vec<usize>,
 }
 
 /// Sets and removes settings in `text`. `settings` may be nested or dotted; a value of `null` removes, as does `absent`.
@@ -129,193 +103,6 @@ fn is_below(name: &str, parent: &str) -> bool {
     name.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
 }
 
-// ---- reading ----
-
-fn parse(text: &str) -> Result<Option<Node>, YamlEditError> {
-    let offsets: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
-    let mut events = Vec::new();
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| {
-            let place = error.marker();
-            YamlEditError::Unreadable(format!("line {}: {}", place.line(), error.info()))
-        })?;
-        let offset = |index: usize| offsets.get(index).copied().unwrap_or(text.len());
-        events.push((event, offset(span.start.index()), offset(span.end.index())));
-    }
-    let documents = events.iter().filter(|(event, ..)| matches!(event, Event::DocumentStart(_))).count();
-    if documents > 1 {
-        return Err(YamlEditError::Unreadable("the text has several YAML documents, so it has no settings".to_owned()));
-    }
-    let mut reader = Reader { text, events: events.into_iter(), depth: 0 };
-    let root = reader.root()?;
-    match root {
-        None => Ok(None),
-        Some(Node { content: Content::Scalar { text, plain: true }, .. }) if text.is_empty() || text == "~" || text == "null" => Ok(None),
-        Some(node) if matches!(node.content, Content::Map(_)) => Ok(Some(node)),
-        Some(_) => Err(YamlEditError::Unreadable("the text is YAML but no mapping, so it has no settings".to_owned())),
-    }
-}
-
-struct Reader<'a, I> {
-    text: &'a str,
-    events: I,
-    depth: usize,
-}
-
-impl<'a, I: Iterator<Item = (Event<'a>, usize, usize)>> Reader<'a, I> {
-    fn root(&mut self) -> Result<Option<Node>, YamlEditError> {
-        while let Some((event, start, end)) = self.events.next() {
-            if matches!(event, Event::Scalar(..) | Event::SequenceStart(..) | Event::MappingStart(..) | Event::Alias(_)) {
-                return self.node(event, start, end).map(Some);
-            }
-        }
-        Ok(None)
-    }
-
-    fn node(&mut self, event: Event<'a>, start: usize, end: usize) -> Result<Node, YamlEditError> {
-        self.depth += 1;
-        if self.depth > 200 {
-            return Err(YamlEditError::Unreadable("the text is nested too deeply".to_owned()));
-        }
-        let node = match event {
-            Event::Scalar(value, style, ..) => {
-                let style = match style {
-                    ScalarStyle::SingleQuoted => Some('\''),
-                    ScalarStyle::DoubleQuoted => Some('"'),
-                    ScalarStyle::Literal | ScalarStyle::Folded => Some('|'),
-                    ScalarStyle::Plain => None,
-                };
-                let end = self.scalar_end(style, start, end);
-                Node { content: Content::Scalar { text: value.into_owned(), plain: style.is_none() }, style, start, end }
-            }
-            Event::SequenceStart(..) => {
-                let mut items = Vec::new();
-                let closing = self.each(&mut |reader, event, start, end| {
-                    items.push(reader.node(event, start, end)?);
-                    Ok(())
-                })?;
-                self.collection(Content::List(items), '[', start, closing)
-            }
-            Event::MappingStart(..) => {
-                let mut entries = Vec::new();
-                let closing = self.each(&mut |reader, event, start, end| {
-                    let key = reader.node(event, start, end)?;
-                    let (event, start, end) = reader.events.next().ok_or_else(cut)?;
-                    entries.push((key, reader.node(event, start, end)?));
-                    Ok(())
-                })?;
-                self.collection(Content::Map(entries), '{', start, closing)
-            }
-            _ => Node { content: Content::Alias, style: None, start, end },
-        };
-        self.depth -= 1;
-        Ok(node)
-    }
-
-    #[allow(clippy::type_complexity, reason = "used in two places only, right above")]
-    fn each(
-        &mut self,
-        see: &mut dyn FnMut(&mut Self, Event<'a>, usize, usize) -> Result<(), YamlEditError>,
-    ) -> Result<usize, YamlEditError> {
-        loop {
-            match self.events.next().ok_or_else(cut)? {
-                (Event::SequenceEnd | Event::MappingEnd, _, end) => return Ok(end),
-                (event, start, end) => see(self, event, start, end)?,
-            }
-        }
-    }
-
-    fn collection(&self, content: Content, opening: char, start: usize, closing: usize) -> Node {
-        let flow = self.text.get(start..).is_some_and(|rest| rest.starts_with(opening));
-        let last = match &content {
-            Content::List(items) => items.last().map(|item| item.end),
-            Content::Map(entries) => entries.last().map(|(key, value)| entry_end(self.text, key, value)),
-            _ => None,
-        };
-        let end = if flow { closing } else { last.unwrap_or(start) };
-        Node { content, style: flow.then_some(opening), start, end }
-    }
-
-    /// The parser's own end of a quoted text may lie behind the comment that follows.
-    fn scalar_end(&self, style: Option<char>, start: usize, end: usize) -> usize {
-        let slice = self.text.get(start..end).unwrap_or_default();
-        let Some(quote @ ('\'' | '"')) = style else { return start + slice.trim_end().len() };
-        let opening = slice.find(quote).unwrap_or_default();
-        let mut letters = slice.get(opening + 1..).unwrap_or_default().char_indices().peekable();
-        while let Some((at, letter)) = letters.next() {
-            match letter {
-                '\\' if quote == '"' => {
-                    letters.next();
-                }
-                letter if letter == quote && quote == '\'' && letters.peek().is_some_and(|(_, next)| *next == '\'') => {
-                    letters.next();
-                }
-                letter if letter == quote => return start + opening + 1 + at + 1,
-                _ => {}
-            }
-        }
-        end
-    }
-}
-
-fn cut() -> YamlEditError {
-    YamlEditError::Unreadable("the text ends too early".to_owned())
-}
-
-/// Returns where the colon behind a key ends.
-fn after_colon(text: &str, key: &Node) -> usize {
-    let rest = text.get(key.end..).unwrap_or_default();
-    rest.find(':').map_or(key.end, |at| key.end + at + 1)
-}
-
-fn entry_end(text: &str, key: &Node, value: &Node) -> usize {
-    if is_empty(value) { after_colon(text, key) } else { value.end }
-}
-
-/// Whether nothing stands where the value would be.
-fn is_empty(node: &Node) -> bool {
-    node.start == node.end && matches!(&node.content, Content::Scalar { text, plain: true } if text.is_empty() || text == "~")
-}
-
-fn leaves(root: &Option<Node>) -> Vec<Leaf> {
-    let mut out = Vec::new();
-    if let Some(root) = root {
-        collect(root, "", &mut Vec::new(), &mut out);
-    }
-    out
-}
-
-fn collect(map: &Node, prefix: &str, at: &mut Vec<usize>, out: &mut Vec<Leaf>) {
-    let Content::Map(entries) = &map.content else { return };
-    for (number, (key, value)) in entries.iter().enumerate() {
-        let Content::Scalar { text, .. } = &key.content else { continue };
-        let name = dotted(prefix, text);
-        at.push(number);
-        match &value.content {
-            Content::Map(inner) if !inner.is_empty() => collect(value, &name, at, out),
-            _ => out.push(Leaf { name, at: at.clone() }),
-        }
-        at.pop();
-    }
-}
-
-fn entry<'a>(root: &'a Option<Node>, at: &[usize]) -> Option<&'a (Node, Node)> {
-    let (last, path) = at.split_last()?;
-    let mut map = root.as_ref()?;
-    for number in path {
-        let Content::Map(entries) = &map.content else { return None };
-        map = &entries.get(*number)?.1;
-    }
-    let Content::Map(entries) = &map.content else { return None };
-    entries.get(*last)
-}
-
-fn map_at<'a>(root: &'a Option<Node>, at: &[usize]) -> Option<&'a Node> {
-    if at.is_empty() { root.as_ref() } else { entry(root, at).map(|(_, value)| value) }
-}
-
-// ---- comparing ----
-
 /// Whether the text has this value there already. A number and its digits as text are the same: Elasticsearch reads both alike.
 fn says(node: &Node, value: &Value) -> bool {
     match (&node.content, value) {
@@ -341,80 +128,6 @@ fn says(node: &Node, value: &Value) -> bool {
         }
         _ => false,
     }
-}
-
-// ---- writing ----
-
-fn scalar_text(value: &Value) -> String {
-    match value {
-        Value::Bool(true) => "true".to_owned(),
-        Value::Bool(false) => "false".to_owned(),
-        Value::Null => "null".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Returns the value on one line. `quote` is how the old one was quoted.
-fn inline(value: &Value, quote: Option<char>, in_flow: bool) -> String {
-    match value {
-        Value::List(items) => format!(
-            "[{}]",
-            items.iter().map(|item| inline(item, quote.filter(|c| "'\"".contains(*c)), true)).collect::<Vec<_>>().join(", ")
-        ),
-        Value::Map(map) => {
-            let entry =
-                |(key, value): (&Key, &Value)| format!("{}: {}", text_scalar(&key_text(key), None, true), inline(value, None, true));
-            format!("{{{}}}", map.iter().map(entry).collect::<Vec<_>>().join(", "))
-        }
-        Value::Str(text) => text_scalar(text, quote, in_flow),
-        other => match quote {
-            Some(quote @ ('\'' | '"')) if !matches!(other, Value::Null) => format!("{quote}{}{quote}", scalar_text(other)),
-            _ => scalar_text(other),
-        },
-    }
-}
-
-fn text_scalar(text: &str, quote: Option<char>, in_flow: bool) -> String {
-    let simple = !text.chars().any(char::is_control);
-    match quote {
-        Some('\'') if simple => format!("'{}'", text.replace('\'', "''")),
-        None if simple && is_plain(text, in_flow) => text.to_owned(),
-        _ => double_quoted(text),
-    }
-}
-
-fn double_quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for letter in text.chars() {
-        match letter {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\t' => out.push_str("\\t"),
-            '\r' => out.push_str("\\r"),
-            letter if letter.is_control() => out.push_str(&format!("\\u{:04x}", u32::from(letter))),
-            letter => out.push(letter),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// Whether a text can stand without quotes and is still read as that text.
-fn is_plain(text: &str, in_flow: bool) -> bool {
-    let words = ["true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", ".nan", ".inf"];
-    let number_like = text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
-        && text.chars().all(|c| c.is_ascii_hexdigit() || "+-._:xoXO".contains(c) || c == 'T' || c == 'Z')
-        && (text.parse::<f64>().is_ok() || !text.contains('.') || text.contains(':'));
-    !text.is_empty()
-        && text.trim() == text
-        && !text.starts_with(|c: char| "-?:,[]{}#&*!|>'\"%@`=<".contains(c))
-        && !text.contains(": ")
-        && !text.contains(" #")
-        && !text.ends_with(':')
-        && !(in_flow && text.contains([',', '[', ']', '{', '}', ':']))
-        && !words.contains(&text.to_ascii_lowercase().as_str())
-        && !number_like
 }
 
 fn newline(text: &str) -> &'static str {

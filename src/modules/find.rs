@@ -291,40 +291,10 @@ impl Find {
     }
 
     fn entry(&self, host: &dyn Probe, path: &Path, stat: &Stat) -> Result<Map, Failure> {
-        let is = |kind| Value::Bool(stat.kind == kind);
-        let bit = |mask: u32| Value::Bool(stat.mode & mask != 0);
-        let mut entry: Map = [
-            ("path", Value::from(path.display().to_string())),
-            ("mode", format!("{:04o}", stat.mode).into()),
-            ("isdir", is(FileKind::Directory)),
-            ("isreg", is(FileKind::File)),
-            ("islnk", is(FileKind::Link)),
-            ("issock", is(FileKind::Socket)),
-            ("isfifo", is(FileKind::Fifo)),
-            ("ischr", is(FileKind::CharDevice)),
-            ("isblk", is(FileKind::BlockDevice)),
-            ("size", stat.size.into()),
-            ("inode", stat.inode.into()),
-            ("dev", stat.device.into()),
-            ("nlink", stat.links.into()),
-            ("atime", stat.atime.into()),
-            ("mtime", stat.mtime.into()),
-            ("ctime", stat.ctime.into()),
-            ("rusr", bit(0o400)),
-            ("wusr", bit(0o200)),
-            ("xusr", bit(0o100)),
-            ("rgrp", bit(0o040)),
-            ("wgrp", bit(0o020)),
-            ("xgrp", bit(0o010)),
-            ("roth", bit(0o004)),
-            ("woth", bit(0o002)),
-            ("xoth", bit(0o001)),
-            ("isuid", bit(0o4000)),
-            ("isgid", bit(0o2000)),
-        ]
-        .into_iter()
-        .map(|(name, value)| (name.into(), value))
-        .collect();
+        let mut entry = super::stat::facts(&path.display().to_string(), stat);
+        for name in ["exists", "blocks", "block_size", "device_type"] {
+            entry.shift_remove(name);
+        }
         for (name, value) in described(host, stat)? {
             let name = match name {
                 "owner" => "pw_name",

@@ -64,7 +64,7 @@ impl Module for StatModule {
             let stat = Value::map([("exists", Value::Bool(false))]);
             return Ok(Plan::nothing("there is nothing at the path").value("stat", stat));
         };
-        let mut map = described(&self.path, &stat);
+        let mut map = facts(&self.path, &stat);
         let me = host.me()?;
         let groups = host.groups_of(&me.name).unwrap_or_default();
         for (name, bit) in [("readable", 4), ("writeable", 2), ("executable", 1)] {
@@ -113,7 +113,8 @@ impl StatModule {
     }
 }
 
-fn described(path: &str, stat: &Stat) -> Map {
+/// Returns what is known of a file without asking the host any more.
+pub(super) fn facts(path: &str, stat: &Stat) -> Map {
     let is = |kind| Value::Bool(stat.kind == kind);
     let bit = |mask: u32| Value::Bool(stat.mode & mask != 0);
     // In a check, a file that does not exist yet has no times and no inode.
