@@ -320,7 +320,7 @@ impl Clock {
 
     fn failure(&self) -> Failure {
         let seconds = self.seconds.unwrap_or_default();
-        Failure::failed(format!("the task did not end within its timeout of {seconds} s and was stopped"))
+        Failure::timed_out(seconds)
     }
 
     fn stop(self) {

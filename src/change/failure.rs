@@ -110,6 +110,12 @@ impl Failure {
         Self::Io { doing: doing.to_owned(), path: path.into(), message: plain(error), errno: error.raw_os_error().unwrap_or_default() }
     }
 
+    /// Returns that a task took longer than its `timeout`, in seconds.
+    pub fn timed_out(seconds: u64) -> Self {
+        let period = crate::value::Value::map([("period", crate::value::Value::from(seconds))]);
+        Self::failed(format!("Timed out after {seconds} second(s).")).with("timedout", period)
+    }
+
     /// Adds what to do about it.
     pub fn hint(mut self, text: impl Into<String>) -> Self {
         if let Self::Argument { hint, .. } | Self::Failed { hint, .. } = &mut self {

@@ -21,6 +21,12 @@ use crate::source::Diagnostic;
 use crate::value::Map;
 use crate::vars::scope::Layer;
 
+/// What a run added to the inventory.
+enum Added {
+    Host(String, Vec<String>, Map),
+    Member(String, String, Vec<String>),
+}
+
 /// The inventory of a run, with `--limit` applied to whatever is selected.
 pub struct Hosts {
     inventory: RwLock<Inventory>,
@@ -28,6 +34,7 @@ pub struct Hosts {
     inputs: Vec<String>,
     limit: Vec<String>,
     playbook_folder: PathBuf,
+    added: Mutex<Vec<Added>>,
 }
 
 impl Hosts {
@@ -56,7 +63,12 @@ impl Hosts {
             inputs: inputs.to_vec(),
             limit: limit.to_vec(),
             playbook_folder: playbook_folder.to_owned(),
+            added: Mutex::default(),
         })
+    }
+
+    fn keep(&self, added: Added) {
+        self.added.lock().unwrap_or_else(PoisonError::into_inner).push(added);
     }
 
     fn look<T>(&self, look: impl FnOnce(&Inventory) -> T) -> T {
@@ -103,6 +115,7 @@ impl Site for Hosts {
             let has = |group: &String| inventory.group_names_of(name).iter().any(|known| **known == **group);
             !inventory.has_host(name) || !groups.iter().all(has)
         });
+        self.keep(Added::Host(name.to_owned(), groups.to_vec(), variables.clone()));
         if let Err(errors) = self.change(|inventory| inventory.add_host(name, groups, variables)) {
             errors.into_iter().for_each(|error| self.loader.warn(error));
         }
@@ -111,6 +124,7 @@ impl Site for Hosts {
 
     fn add_to_group(&self, host: &str, group: &str, parents: &[String]) -> bool {
         let is_new = self.look(|inventory| !inventory.group_names_of(host).iter().any(|known| **known == *group));
+        self.keep(Added::Member(host.to_owned(), group.to_owned(), parents.to_vec()));
         if let Err(errors) = self.change(|inventory| inventory.add_group_member(group, host, parents)) {
             errors.into_iter().for_each(|error| self.loader.warn(error));
         }
@@ -128,6 +142,17 @@ impl Site for Hosts {
         let fresh =
             fresh.map_err(|errors| errors.into_iter().next().unwrap_or_else(|| Diagnostic::error("the inventory cannot be read")))?;
         self.change(|inventory| *inventory = fresh);
+        // What the run added is no part of any file, and stays.
+        for added in self.added.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let again = self.change(|inventory| match added {
+                Added::Host(name, groups, variables) => inventory.add_host(name, groups, variables).map(|_| ()),
+                Added::Member(host, group, parents) if inventory.has_host(host) => inventory.add_group_member(group, host, parents),
+                Added::Member(..) => Ok(()),
+            });
+            if let Err(errors) = again {
+                errors.into_iter().for_each(|error| self.loader.warn(error));
+            }
+        }
         Ok(())
     }
 }

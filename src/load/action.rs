@@ -6,7 +6,7 @@ use crate::load::free_form;
 use crate::load::keywords;
 use crate::load::loader::Errors;
 use crate::load::nodes::to_value;
-use crate::load::playbook::{Action, Block, Item, Keywords, Located, RoleUse, Task};
+use crate::load::playbook::{Action, Apply, Block, Item, Keywords, Located, RoleUse, Task};
 use crate::load::role::{self, RoleFiles};
 use crate::load::tasks::{self, Around, OF_BLOCKS, OF_TASKS};
 use crate::modules;
@@ -66,7 +66,7 @@ fn old_style(around: &Around<'_>, task: Task, value: &Node, args: Option<&Node>,
                 errors.push(Diagnostic::error("this action names no module").at(value.span).hint("write `module: copy` in it"));
                 return None;
             };
-            let (module, rest) = module.split_once(char::is_whitespace).unwrap_or((module, ""));
+            let (module, rest) = split_module(module);
             let kept: Vec<_> = entries.iter().filter(|(name, _)| name.as_str() != Some("module")).cloned().collect();
             let mut node = Node { span: value.span, kind: Kind::Map(Arc::new(kept)) };
             if !rest.is_empty() {
@@ -76,10 +76,20 @@ fn old_style(around: &Around<'_>, task: Task, value: &Node, args: Option<&Node>,
         }
         _ => {
             let text = value.as_str().unwrap_or_default().trim();
-            let (module, rest) = text.split_once(char::is_whitespace).unwrap_or((text, ""));
+            let (module, rest) = split_module(text);
             let node = Node { span: value.span, kind: Kind::Str(rest.trim().into()) };
             finish(around, task, module, value.span, &node, args, errors)
         }
+    }
+}
+
+/// Splits off the first word, which may hold a template with blanks.
+fn split_module(text: &str) -> (&str, &str) {
+    let first = free_form::words(text).and_then(|words| words.first().map(|word| word.len()));
+    let text = text.trim_start();
+    match first.and_then(|end| Some((text.get(..end)?, text.get(end..)?))) {
+        Some(split) => split,
+        None => text.split_once(char::is_whitespace).unwrap_or((text, "")),
     }
 }
 
@@ -94,6 +104,14 @@ fn finish(
 ) -> Option<Item> {
     let short = modules::short_name(name);
     if SYNTAX.contains(&short) {
+        if around.handlers && short.ends_with("_role") {
+            errors.push(
+                Diagnostic::error(format!("Using '{short}' as a handler is not supported."))
+                    .at(name_span)
+                    .hint("write the handler as a task, or use `include_tasks`"),
+            );
+            return None;
+        }
         let arguments = arguments_of(short, value, args, errors)?;
         return match short {
             "import_tasks" => import_tasks(around, task, &arguments, value, errors),
@@ -241,15 +259,17 @@ fn as_block(task: Task, block: Vec<Item>, role: Option<Arc<RoleUse>>) -> Block {
     Block { name, span, keywords, notify, block, rescue: Vec::new(), always: Vec::new(), role }
 }
 
-fn apply(arguments: &Map, node: &Node, errors: &mut Errors) -> Option<Box<Keywords>> {
+fn apply(arguments: &Map, node: &Node, errors: &mut Errors) -> Option<Box<Apply>> {
     let node = node.get("apply").filter(|_| arguments.contains_key("apply"))?;
-    let mut keywords = Keywords::default();
+    let mut apply = Apply::default();
     for (name, value) in node.as_map().unwrap_or_default() {
-        if !keywords::take(&mut keywords, name, value, errors) {
-            errors.push(keywords::unknown(name, "apply", &[keywords::SHARED]));
+        if name.as_str() == Some("notify") {
+            apply.notify = keywords::one_or_many(value);
+        } else if !keywords::take(&mut apply.keywords, name, value, errors) {
+            errors.push(keywords::unknown(name, "apply", &[keywords::SHARED, &["notify"]]));
         }
     }
-    Some(Box::new(keywords))
+    Some(Box::new(apply))
 }
 
 fn include_tasks(_around: &Around<'_>, mut task: Task, arguments: &Map, node: &Node, errors: &mut Errors) -> Option<Item> {
@@ -295,7 +315,7 @@ fn role_use(task: &Task, arguments: &Map, node: &Node, what: &str, errors: &mut 
         handlers_from: get("handlers_from"),
         allow_duplicates: take(arguments, "allow_duplicates", node),
         rolespec_validate: take(arguments, "rolespec_validate", node),
-        public: true,
+        public: take(arguments, "public", node).and_then(|located| crate::value::arguments::to_bool(&located.value)),
         role: None,
     })
 }
@@ -320,8 +340,7 @@ fn import_role(around: &Around<'_>, task: Task, arguments: &Map, node: &Node, er
 }
 
 fn include_role(_around: &Around<'_>, mut task: Task, arguments: &Map, node: &Node, errors: &mut Errors) -> Option<Item> {
-    let mut role = role_use(&task, arguments, node, "include_role", errors)?;
-    role.public = false;
+    let role = role_use(&task, arguments, node, "include_role", errors)?;
     let public = take(arguments, "public", node);
     task.action = Action::IncludeRole { role: Box::new(role), apply: apply(arguments, node, errors), public };
     Some(Item::Task(Arc::new(task)))

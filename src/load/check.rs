@@ -76,6 +76,9 @@ impl Check {
     fn task(&mut self, task: &Task, guarded: bool) {
         let Action::Module { name, name_span, arguments, node, .. } = &task.action else { return };
         let Some(entry) = modules::find(name) else {
+            if name.contains("{{") {
+                return;
+            }
             if self.strict || !guarded {
                 self.wrong.push(unknown_module(name, *name_span));
             }

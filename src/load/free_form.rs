@@ -8,7 +8,7 @@ const OF_COMMANDS: &[&str] =
     &["creates", "removes", "chdir", "executable", "warn", "stdin", "stdin_add_newline", "strip_empty_ends", "decrypt", "cmd"];
 
 /// Returns the words of a text, each as written: quotes and `{{ }}` keep blanks together. `None` where a quote or brace is not closed.
-fn words(text: &str) -> Option<Vec<&str>> {
+pub(super) fn words(text: &str) -> Option<Vec<&str>> {
     let bytes = text.as_bytes();
     let (mut words, mut start, mut at) = (Vec::new(), None, 0);
     let mut quote = None;

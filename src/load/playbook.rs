@@ -104,6 +104,15 @@ pub struct Keywords {
     pub collections: Vec<String>,
 }
 
+/// `apply` of an include: what holds for all that it brings in.
+#[derive(Clone, Debug, Default)]
+pub struct Apply {
+    /// Shared keywords.
+    pub keywords: Keywords,
+    /// `notify`.
+    pub notify: Vec<Located>,
+}
+
 /// A block, a task, or something that brings in more of them.
 #[derive(Clone, Debug)]
 pub enum Item {
@@ -197,14 +206,14 @@ pub enum Action {
         /// The file.
         file: Located,
         /// `apply`.
-        apply: Option<Box<Keywords>>,
+        apply: Option<Box<Apply>>,
     },
     /// `include_role`. The name may be a template.
     IncludeRole {
         /// The role.
         role: Box<RoleUse>,
         /// `apply`.
-        apply: Option<Box<Keywords>>,
+        apply: Option<Box<Apply>>,
         /// `public`: its variables stay for the rest of the play.
         public: Option<Located>,
     },
@@ -256,8 +265,8 @@ pub struct RoleUse {
     pub allow_duplicates: Option<Located>,
     /// `rolespec_validate`.
     pub rolespec_validate: Option<Located>,
-    /// `public`.
-    pub public: bool,
+    /// `public`; `None`: not said.
+    pub public: Option<bool>,
     /// The role itself, where the name was plain.
     pub role: Option<Arc<Role>>,
 }

@@ -166,6 +166,10 @@ fn play(loader: &Loader, node: &Node, folder: &Path, known: &Map, errors: &mut E
         if node.get("tasks").is_none() && entries.iter().any(|(name, _)| name.as_str().is_some_and(|name| modules::find(name).is_some())) {
             missing = missing.hint("this looks like a task; tasks stand below `tasks:` of a play");
         }
+        let is_known = |name: &str| OF_PLAYS.contains(&name) || keywords::SHARED.contains(&name);
+        if let Some(name) = entries.iter().filter_map(|(name, _)| name.as_str()).find(|name| !is_known(name)) {
+            missing = missing.hint(format!("'{name}' is not a valid attribute for a Play"));
+        }
         errors.push(missing.hint("add `hosts: all`, a group, or a pattern"));
         return None;
     };
@@ -185,6 +189,7 @@ fn play(loader: &Loader, node: &Node, folder: &Path, known: &Map, errors: &mut E
         handlers: false,
         depth: 0,
     };
+    tasks::early_tags(&around, &mut play.keywords, node.span, errors);
     let mut list = |name: &str| node.get(name).map(|value| tasks::list(&around, value, errors)).unwrap_or_default();
     play.pre_tasks = list("pre_tasks");
     play.tasks = list("tasks");

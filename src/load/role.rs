@@ -161,6 +161,16 @@ fn role_names(places: &[PathBuf]) -> Vec<String> {
 
 fn read_folder(around: &Around<'_>, name: &str, path: &Path, files: &RoleFiles, span: Span, errors: &mut Errors) -> Option<Role> {
     let loader = around.loader;
+    for (folder, file) in [("defaults", &files.defaults), ("vars", &files.vars), ("tasks", &files.tasks), ("handlers", &files.handlers)] {
+        if is_outside(&path.join(folder), file) {
+            errors.push(
+                Diagnostic::error(format!("'{file}' of the role `{name}` cannot be used, as it is not inside the expected role path"))
+                    .at(span)
+                    .hint(format!("name a file below `{}`", path.join(folder).display())),
+            );
+            return None;
+        }
+    }
     let mut variables = |folder: &str, file: &str, must: bool| match loader.vars_by_name(&path.join(folder), file) {
         Ok(Some(map)) => Arc::new(map),
         Ok(None) => {
@@ -197,6 +207,24 @@ fn read_folder(around: &Around<'_>, name: &str, path: &Path, files: &RoleFiles, 
     let allow_duplicates = meta.as_ref().and_then(|meta| meta.get("allow_duplicates")).is_some_and(|node| node.kind == Kind::Bool(true));
     let argument_spec = argument_spec(loader, path, meta.as_ref(), &head.entry, errors);
     Some(Role { head, tasks, handlers, dependencies, allow_duplicates, argument_spec })
+}
+
+/// Whether a name leads out of a folder.
+fn is_outside(folder: &Path, name: &str) -> bool {
+    use std::path::Component;
+    let mut depth = 0_i32;
+    for component in Path::new(name).components() {
+        match component {
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return !Path::new(name).starts_with(folder),
+        }
+        if depth < 0 {
+            return true;
+        }
+    }
+    false
 }
 
 fn missing(role: &str, folder: &str, file: &str, path: &Path, span: Span) -> Diagnostic {
@@ -307,6 +335,8 @@ fn one_use(around: &Around<'_>, node: &Node, errors: &mut Errors) -> Option<Role
             return None;
         }
     };
+    let known: Map = known;
+    tasks::early_tags(&Around { known: Arc::new(known.clone()), ..around.clone() }, &mut keywords, node.span, errors);
     let [tasks_from, vars_from, defaults_from, handlers_from] = from;
     let mut r#use = RoleUse {
         name: Value::str(&text),
@@ -319,7 +349,7 @@ fn one_use(around: &Around<'_>, node: &Node, errors: &mut Errors) -> Option<Role
         handlers_from,
         allow_duplicates,
         rolespec_validate,
-        public: true,
+        public: None,
         role: None,
     };
     let files = match RoleFiles::of_use(&r#use, |value| around.loader.early(value, &known)) {

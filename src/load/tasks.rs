@@ -149,6 +149,14 @@ fn one(around: &Around<'_>, node: &Node, errors: &mut Errors) -> Option<Item> {
         }
         return None;
     };
+    if let Some((name, _)) = node.entry("block").filter(|_| around.handlers) {
+        errors.push(
+            Diagnostic::error("Using a block as a handler is not supported.")
+                .at(name.span)
+                .hint("write its tasks as handlers, or put them into a file for `include_tasks`"),
+        );
+        return None;
+    }
     if node.get("block").is_some() {
         return block(around, node, entries, errors).map(|block| Item::Block(Arc::new(block)));
     }
@@ -197,7 +205,7 @@ fn block(around: &Around<'_>, node: &Node, entries: &[(Node, Node)], errors: &mu
 }
 
 /// Renders tags that are templates: they decide what is run, so they must be known now.
-fn early_tags(around: &Around<'_>, keywords: &mut Keywords, span: Span, errors: &mut Errors) {
+pub(super) fn early_tags(around: &Around<'_>, keywords: &mut Keywords, span: Span, errors: &mut Errors) {
     let mut tags = Vec::with_capacity(keywords.tags.len());
     for tag in keywords.tags.drain(..) {
         match around.loader.early(&Value::text(&tag, span), &around.known) {

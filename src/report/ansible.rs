@@ -189,6 +189,13 @@ impl Listener for AnsibleForm {
     fn tell(&self, event: &Event) {
         match event {
             Event::RunStarted { .. } | Event::PlayStopped { .. } => {}
+            Event::PlaybookStarted { path, plays } => {
+                if self.verbosity >= 2 {
+                    let name = std::path::Path::new(path).file_name().map_or(path.as_str().into(), |name| name.to_string_lossy());
+                    self.banner(&format!("PLAYBOOK: {name}"));
+                    self.output.line(&format!("{plays} plays in {path}"));
+                }
+            }
             Event::PlayStarted { name, check, .. } => {
                 let mode = if *check { " [CHECK MODE]" } else { "" };
                 self.banner(&if name.is_empty() { format!("PLAY{mode}") } else { format!("PLAY [{name}]{mode}") });

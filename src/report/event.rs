@@ -18,6 +18,11 @@ pub enum Event {
         check: bool,
         hosts: usize,
     },
+    /// A playbook begins; `plays` is how many it has.
+    PlaybookStarted {
+        path: String,
+        plays: usize,
+    },
     PlayStarted {
         name: String,
         hosts: Vec<Arc<str>>,

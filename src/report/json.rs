@@ -37,6 +37,7 @@ impl Listener for JsonLines {
 fn describe(event: &Event, output: &Output) -> (&'static str, Json) {
     match event {
         Event::RunStarted { playbook, check, hosts } => ("run_started", json!({"playbook": playbook, "check": check, "hosts": hosts})),
+        Event::PlaybookStarted { path, plays } => ("playbook_started", json!({"playbook": path, "plays": plays})),
         Event::PlayStarted { name, hosts, check } => {
             ("play_started", json!({"play": name, "hosts": hosts.iter().map(|host| &**host).collect::<Vec<_>>(), "check": check}))
         }

@@ -229,6 +229,7 @@ impl Listener for Terminal {
         let Ok(mut state) = self.state.lock() else { return };
         match event {
             Event::RunStarted { check, .. } => state.check = *check,
+            Event::PlaybookStarted { .. } => {}
             Event::PlayStarted { name, hosts, check } => {
                 self.flush(&mut state);
                 state.check = *check;

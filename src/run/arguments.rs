@@ -14,8 +14,39 @@ use crate::run::search::Seen;
 use crate::run::stage::Stage;
 use crate::run::step::{Ready, Step, Stop};
 use crate::source::Diagnostic;
-use crate::value::{Map, Value, arguments};
+use crate::value::{Key, Map, Value, arguments};
 use crate::vars::{Truth, Variables, is_omit, without_omitted};
+
+/// A task may take that many seconds at most.
+const LONGEST_TIMEOUT: u64 = 100_000_000;
+
+/// Words that templates read as something else than a variable.
+const NO_VARIABLES: &[&str] = &[
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif", "else", "except", "false", "False",
+    "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "none", "None", "nonlocal", "not", "or", "pass", "raise",
+    "return", "true", "True", "try", "while", "with", "yield",
+];
+
+/// Whether a text can be the name of a variable that templates can name.
+fn is_variable_name(text: &str) -> bool {
+    crate::load::keywords::is_variable_name(text) && !NO_VARIABLES.contains(&text)
+}
+
+/// Says that a name cannot be that of a variable, and what it is where it is no text.
+fn invalid_name(name: &Key) -> String {
+    match name.as_str() {
+        Some(text) => format!("Invalid variable name '{text}'."),
+        None => {
+            let kind = match name {
+                Key::Null => "NoneType",
+                Key::Bool(_) => "bool",
+                Key::Int(_) => "int",
+                Key::Str(_) => "str",
+            };
+            format!("Invalid variable name '{name}' of type '{kind}'.")
+        }
+    }
+}
 
 /// Keywords that say how all hosts go through a task together.
 pub(super) struct Flags {
@@ -51,11 +82,18 @@ impl Run {
         let once = boolean(value(|keywords| keywords.run_once.as_ref())?, "run_once", None)?;
         let any_errors_fatal =
             boolean(value(|keywords| keywords.any_errors_fatal.as_ref())?, "any_errors_fatal", self.settings.execution.any_errors_fatal)?;
-        let throttle = match value(|keywords| keywords.throttle.as_ref())? {
+        let throttle = value(|keywords| keywords.throttle.as_ref()).map_err(|mut wrong| {
+            wrong.message = format!("Failed to convert the throttle value to an integer: {}", wrong.message.replace('`', "'"));
+            wrong
+        })?;
+        let throttle = match throttle {
             None => None,
             Some((value, located)) => match arguments::from_value::<i64>(&value) {
                 Ok(number) => usize::try_from(number).ok().filter(|number| *number > 0),
-                Err(_) => return Err(Diagnostic::error(format!("`throttle` has to be a number, not `{value}`")).at(located.span)),
+                Err(_) => {
+                    let why = format!("invalid literal for int() with base 10: '{value}'");
+                    return Err(Diagnostic::error(format!("Failed to convert the throttle value to an integer: {why}")).at(located.span));
+                }
             },
         };
         Ok(Flags { once, any_errors_fatal, throttle })
@@ -69,7 +107,10 @@ impl Step {
         let Action::Module { name, name_span, .. } = &self.task.action else {
             return Err(Diagnostic::error("an include is no module").at(self.task.span).into());
         };
-        let entry = self.module(name, *name_span)?;
+        let entry = match name.contains("{{") {
+            true => self.module(&self.rendered(&Value::text(name, *name_span), variables, engine)?.to_string(), *name_span)?,
+            false => self.module(name, *name_span)?,
+        };
         let mode = self.mode(variables, engine)?;
         let diff = self.flag(|keywords| keywords.diff.as_ref(), variables, engine)?.unwrap_or(self.run.settings.diff);
         let variables =
@@ -81,10 +122,7 @@ impl Step {
             _ => self.seat(delegate.as_ref(), &variables, engine)?,
         };
         let environment = self.environment(&variables, engine)?;
-        let timeout = match self.frame.nearest(&self.task, |keywords| keywords.timeout.as_ref()) {
-            None => None,
-            Some(located) => Some(self.typed::<u64>(located, &variables, engine, "a number of seconds")?).filter(|seconds| *seconds > 0),
-        };
+        let timeout = self.timeout(&variables, engine)?;
 
         let search = self.run.search(&self.stage, &self.frame, &self.task);
         let desk = Desk {
@@ -106,6 +144,18 @@ impl Step {
         }
         let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| key.text.clone());
         Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate, step })
+    }
+
+    /// Returns the seconds that the task may take; `None`: as long as it likes.
+    fn timeout(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<u64>, Stop> {
+        let seconds = match self.frame.nearest(&self.task, |keywords| keywords.timeout.as_ref()) {
+            None => return Ok(self.run.settings.execution.task_timeout.filter(|seconds| *seconds > 0)),
+            Some(located) => self.typed::<i64>(located, variables, engine, "a number of seconds")?,
+        };
+        match u64::try_from(seconds).ok().filter(|seconds| *seconds <= LONGEST_TIMEOUT) {
+            Some(seconds) => Ok(Some(seconds).filter(|seconds| *seconds > 0)),
+            None => Err(Stop::Failed(Failure::failed(format!("Timeout {seconds} is invalid: it is from 0 to {LONGEST_TIMEOUT} seconds")))),
+        }
     }
 
     /// Stops where `when`, of the task or of what is around it, does not hold.
@@ -174,10 +224,23 @@ impl Step {
             }
         }
         let keyed = if entry.any_argument { engine.render_keys(arguments, self.place_of(None), variables)? } else { (**arguments).clone() };
+        // Where the module's name is a template, free text could not be told from the rest when the playbook was read.
+        let keyed = match (entry.free_form, keyed) {
+            (Some(free), mut keyed) if free != "_raw_params" && !entry.any_argument => {
+                if let Some(text) = keyed.shift_remove("_raw_params") {
+                    keyed.insert(free.into(), text);
+                }
+                keyed
+            }
+            (_, keyed) => keyed,
+        };
         for (name, value) in keyed {
             let text = name.as_str().unwrap_or_default();
             if text == "_template" {
                 continue;
+            }
+            if entry.name == "set_fact" && !name.as_str().is_some_and(is_variable_name) {
+                return Err(Diagnostic::error(invalid_name(&name)).at(self.place_of(None)).into());
             }
             if entry.unrendered.contains(&text) {
                 rendered.insert(name, value);

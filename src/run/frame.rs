@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::load::playbook::{Block, Keywords, Located, Play, Role, RoleUse, Task};
+use crate::load::playbook::{Apply, Block, Keywords, Located, Play, Role, RoleUse, Task};
 use crate::value::Map;
 use crate::vars::scope::Level;
 
@@ -27,7 +27,7 @@ enum Owner {
     Play(Arc<Play>),
     Block(Arc<Block>),
     Use(Arc<RoleUse>),
-    Apply(Box<Keywords>),
+    Apply(Box<Apply>),
     Nothing,
 }
 
@@ -84,16 +84,23 @@ impl Frame {
     }
 
     /// What a dynamic include brings in. Of the include's own keywords only `vars` and `apply` hold for it.
-    pub(super) fn include(self: &Arc<Self>, apply: Option<&Keywords>, parameters: Arc<Map>) -> Arc<Self> {
+    pub(super) fn include(self: &Arc<Self>, apply: Option<&Apply>, parameters: Arc<Map>) -> Arc<Self> {
         let mut vars = vec![(Level::IncludeParameters, parameters)];
         let owner = match apply {
-            Some(keywords) => {
-                vars.push((Level::BlockVars, keywords.vars.clone()));
-                Owner::Apply(Box::new(keywords.clone()))
+            Some(apply) => {
+                vars.push((Level::BlockVars, apply.keywords.vars.clone()));
+                Owner::Apply(Box::new(apply.clone()))
             }
             None => Owner::Nothing,
         };
         Arc::new(self.within(owner, vars))
+    }
+
+    /// The same place, in the body of a block that rescues what fails.
+    pub(super) fn rescued(self: &Arc<Self>) -> Arc<Self> {
+        let mut frame = self.within(Owner::Nothing, Vec::new());
+        frame.is_rescued = true;
+        Arc::new(frame)
     }
 
     fn keywords(&self) -> Option<&Keywords> {
@@ -101,7 +108,7 @@ impl Frame {
             Owner::Play(play) => Some(&play.keywords),
             Owner::Block(block) => Some(&block.keywords),
             Owner::Use(r#use) => Some(&r#use.keywords),
-            Owner::Apply(keywords) => Some(keywords),
+            Owner::Apply(apply) => Some(&apply.keywords),
             Owner::Nothing => None,
         }
     }
@@ -109,6 +116,7 @@ impl Frame {
     fn notify(&self) -> &[Located] {
         match &self.owner {
             Owner::Block(block) => &block.notify,
+            Owner::Apply(apply) => &apply.notify,
             _ => &[],
         }
     }

@@ -1,6 +1,6 @@
 //! Handlers: who is notified, and what runs when they are flushed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
@@ -18,6 +18,8 @@ use crate::value::{Value, arguments};
 pub(super) struct Handler {
     pub(super) task: Arc<Task>,
     pub(super) frame: Arc<Frame>,
+    /// The number of the list it stands in: of the play's handlers, or of a role's.
+    pub(super) list: usize,
 }
 
 impl Run {
@@ -41,8 +43,15 @@ impl Run {
             for topic in self.texts(stage, task, frame, host, located)? {
                 let meant = meant(&handlers, &topic);
                 if meant.is_empty() {
+                    let missing = format!(
+                        "The requested handler '{topic}' was not found in either the main handlers list nor in the listening handlers list"
+                    );
+                    if self.settings.execution.error_on_missing_handler == Some(false) {
+                        self.warn(missing);
+                        continue;
+                    }
                     let names = handlers.iter().flat_map(|handler| handler.names.iter().chain(&handler.listens)).map(String::as_str);
-                    return Err(Diagnostic::error(format!("there is no handler `{topic}`"))
+                    return Err(Diagnostic::error(missing)
                         .at(located.span)
                         .did_you_mean(&topic, names)
                         .hint("a handler answers to its `name`, or to a topic in its `listen`"));
@@ -82,24 +91,39 @@ impl Run {
         })
     }
 
+    /// Warns, once, of a handler that nothing can notify.
+    fn warn_unusable(&self, handler: &Task) {
+        let name = handler.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let is_new = self.unusable.lock().unwrap_or_else(PoisonError::into_inner).insert(handler.span);
+        if handler.listen.is_empty() && is_new {
+            self.warn(format!("Handler '{name}' is unusable: its name cannot be rendered here, and it listens to no topic"));
+        }
+    }
+
     /// Returns what each handler answers to. A name that cannot be rendered on this host is left out.
     fn named_handlers(self: &Arc<Self>, stage: &Arc<Stage>, host: &Arc<str>) -> Vec<Named> {
         let named = |handler: Arc<Handler>| {
-            let texts = |located: &Located| self.texts(stage, &handler.task, &handler.frame, host, located).unwrap_or_default();
+            let texts = |located: &Located| match self.texts(stage, &handler.task, &handler.frame, host, located) {
+                Ok(texts) => texts,
+                Err(_) => {
+                    self.warn_unusable(&handler.task);
+                    Vec::new()
+                }
+            };
             let name = handler.task.name.clone().map(|value| Located { value, span: handler.task.span });
             let mut names: Vec<_> = name.iter().flat_map(&texts).collect();
             if let Some(role) = &handler.task.role {
                 let with_role: Vec<_> = names.iter().map(|name| format!("{} : {name}", role.name)).collect();
                 names.extend(with_role);
             }
-            Named { names, listens: handler.task.listen.iter().flat_map(&texts).collect() }
+            Named { names, listens: handler.task.listen.iter().flat_map(&texts).collect(), list: handler.list }
         };
         stage.handlers().into_iter().map(named).collect()
     }
 
     /// Runs the handlers that were notified, in the order of their definition, each once on every host that it was notified on.
     /// A handler that notifies one before it has that run at the next flush.
-    pub(super) fn flush<'a>(self: &'a Arc<Self>, stage: &'a Arc<Stage>, hosts: &'a [Arc<str>]) -> BoxFuture<'a, ()> {
+    pub(super) fn flush<'a>(self: &'a Arc<Self>, stage: &'a Arc<Stage>, hosts: &'a [Arc<str>], is_rescued: bool) -> BoxFuture<'a, ()> {
         async move {
             let forced = self.forces_handlers(stage);
             let mut next = 0;
@@ -107,20 +131,20 @@ impl Run {
                 if stage.is_stopped() || self.is_interrupted() {
                     return;
                 }
-                self.run_handler(stage, next, &handler, hosts, forced).await;
+                self.run_handler(stage, next, &handler, hosts, Flush { forced, is_rescued }).await;
                 next += 1;
             }
         }
         .boxed()
     }
 
-    async fn run_handler(self: &Arc<Self>, stage: &Arc<Stage>, id: HandlerId, handler: &Handler, hosts: &[Arc<str>], forced: bool) {
+    async fn run_handler(self: &Arc<Self>, stage: &Arc<Stage>, id: HandlerId, handler: &Handler, hosts: &[Arc<str>], flush: Flush) {
         let mut targets = Vec::new();
         let mut revived = Vec::new();
         let mut doubts = Vec::new();
         for host in hosts {
             let standing = self.hosts.standing(host);
-            let is_revived = forced && standing == Standing::Failed;
+            let is_revived = flush.forced && standing == Standing::Failed;
             if standing != Standing::Running && !is_revived {
                 continue;
             }
@@ -137,7 +161,8 @@ impl Run {
         if targets.is_empty() {
             return;
         }
-        self.task(stage, &handler.task, &targets, &handler.frame, Some(&HandlerRun { doubts })).await;
+        let frame = if flush.is_rescued { handler.frame.rescued() } else { handler.frame.clone() };
+        self.task(stage, &handler.task, &targets, &frame, Some(&HandlerRun { doubts })).await;
         for host in self.hosts.running(&revived) {
             self.hosts.set_standing(&host, Standing::Failed);
         }
@@ -148,29 +173,47 @@ impl Run {
             let value = self.engine_of_play(&stage.play.folder).render(value, &crate::run::play::known(stage, self)).ok()?;
             arguments::to_bool(&value)
         });
-        own.or(self.settings.execution.force_handlers).unwrap_or(false) || self.settings.force_handlers
+        own.unwrap_or(self.settings.force_handlers || self.settings.execution.force_handlers == Some(true))
     }
+}
+
+/// How handlers are run.
+#[derive(Clone, Copy)]
+struct Flush {
+    /// Also on hosts that failed.
+    forced: bool,
+    /// Whether a `rescue` catches what fails.
+    is_rescued: bool,
 }
 
 /// What a handler answers to.
 struct Named {
+    list: usize,
     names: Vec<String>,
     listens: Vec<String>,
 }
 
-/// Returns the handlers that a topic means: the last one of that name, and all that listen to it; of listeners of one
-/// name, as a role that is used twice has, the last.
+/// Returns the handlers that a topic means: the one of that name, and all that listen to it. Of several of one name that
+/// of the last list counts, and within a list the first.
 fn meant(handlers: &[Named], topic: &str) -> Vec<HandlerId> {
+    let mut order: Vec<HandlerId> = (0..handlers.len()).collect();
+    order.sort_by_key(|id| std::cmp::Reverse(handlers.get(*id).map(|handler| handler.list)));
+    let ordered = || order.iter().filter_map(|id| Some((*id, handlers.get(*id)?)));
     let is = |name: &String| name == topic;
-    let by_name = handlers.iter().rposition(|handler| handler.names.iter().any(is));
+    let by_name = ordered().find(|(_, handler)| handler.names.iter().any(is)).map(|(id, _)| id);
     let mut meant: Vec<_> = by_name.into_iter().collect();
-    let listens = |(_, handler): &(usize, &Named)| handler.listens.iter().any(is);
-    let is_last = |(id, handler): &(usize, &Named)| match handler.names.first() {
-        None => true,
-        Some(name) => !handlers.iter().skip(id + 1).any(|later| later.names.first() == Some(name) && later.listens.iter().any(is)),
-    };
-    let listeners = handlers.iter().enumerate().filter(listens).filter(is_last).map(|(id, _)| id);
-    meant.extend(listeners.filter(|id| Some(*id) != by_name));
+    let mut seen: Vec<&String> = Vec::new();
+    for (id, handler) in ordered().filter(|(_, handler)| handler.listens.iter().any(is)) {
+        if let Some(name) = handler.names.first() {
+            if seen.contains(&name) {
+                continue;
+            }
+            seen.push(name);
+        }
+        if !meant.contains(&id) {
+            meant.push(id);
+        }
+    }
     meant
 }
 
@@ -179,13 +222,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_of_a_name_and_all_listeners_are_meant() {
-        let named = |names: &[&str], listens: &[&str]| Named {
+    fn the_first_of_a_name_in_the_last_list_and_all_listeners_are_meant() {
+        let named = |list: usize, names: &[&str], listens: &[&str]| Named {
+            list,
             names: names.iter().map(|name| (*name).to_owned()).collect(),
             listens: listens.iter().map(|name| (*name).to_owned()).collect(),
         };
-        let handlers =
-            [named(&["restart"], &[]), named(&["a"], &["restart"]), named(&["restart"], &["restart"]), named(&["b"], &["other"])];
+        let handlers = [
+            named(0, &["restart"], &[]),
+            named(0, &["a"], &["restart"]),
+            named(1, &["restart"], &["restart"]),
+            named(1, &["restart"], &[]),
+            named(1, &["b"], &["other"]),
+        ];
         assert_eq!(meant(&handlers, "restart"), [2, 1]);
         assert!(meant(&handlers, "nothing").is_empty());
     }

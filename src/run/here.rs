@@ -77,7 +77,11 @@ impl Here {
             None => done.await.ok(),
             Some(seconds) => match tokio::time::timeout(std::time::Duration::from_secs(seconds), done).await {
                 Ok(done) => done.ok(),
-                Err(_) => return failed(Failure::failed(format!("it did not end within {seconds} seconds"))),
+                Err(_) => {
+                    // What runs on its thread cannot be taken from it, but its programs can be ended.
+                    programs::end_all();
+                    return failed(Failure::timed_out(seconds));
+                }
             },
         };
         done.unwrap_or_else(|| failed(Failure::failed("windlass itself broke down in this task; please report it")))

@@ -50,6 +50,10 @@ pub(super) struct Host {
     /// `include_vars`.
     pub(super) included: Arc<Map>,
     pub(super) notified: IndexMap<HandlerId, (Notice, String)>,
+    /// How often `clear_host_errors` was done on it.
+    pub(super) cleared: usize,
+    /// Numbers of the roles in which a task ran and was not skipped.
+    pub(super) roles_begun: HashSet<usize>,
     /// Roles that ran to their end, by what makes a use of them the same.
     pub(super) roles_done: HashSet<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::load::playbook::{Action, Item, Keywords, Located, Role, RoleUse, Task};
+use crate::load::playbook::{Action, Item, Located, Role, RoleUse, Task};
 use crate::report::event::{Event, Status};
 use crate::run::Run;
 use crate::run::controller::SharedEngine;
@@ -53,7 +53,15 @@ impl Run {
         let Some(first) = hosts.first() else { return };
         let module = if matches!(task.action, Action::IncludeRole { .. }) { "include_role" } else { "include_tasks" };
         self.announce(stage, task, hosts, &name, module, is_handler);
-        let once = self.flags(stage, task, frame, first).is_ok_and(|flags| flags.once);
+        let flags = match self.flags(stage, task, frame, first) {
+            Ok(flags) => flags,
+            Err(diagnostic) => {
+                self.report(&diagnostic);
+                stage.break_off();
+                return;
+            }
+        };
+        let once = flags.once;
         let mut groups: Vec<Group> = Vec::new();
         for host in if once { std::slice::from_ref(first) } else { hosts } {
             let step = Step {
@@ -89,14 +97,18 @@ impl Run {
                 }
                 Err(ended) => {
                     if self.settle(stage, task, frame, &name, host, &for_hosts, ended).await {
-                        self.spend(stage, hosts, std::slice::from_ref(host), false);
+                        self.spend(stage, hosts, std::slice::from_ref(host), flags.any_errors_fatal || once);
                     }
                 }
             }
         }
         let mut all = Vec::new();
         for group in groups {
-            all.extend(self.included(stage, task, frame, &name, group, is_handler).await);
+            let wanted = group.hosts.clone();
+            match self.included(stage, task, frame, &name, group, is_handler).await {
+                Some(included) => all.push(included),
+                None => self.spend(stage, hosts, &wanted, flags.any_errors_fatal || once),
+            }
         }
         for (read, hosts, inner) in all {
             self.run_included(stage, read, &hosts, &inner, is_handler).await;
@@ -127,9 +139,13 @@ impl Run {
         };
         let mut parameters = (*task.keywords.vars).clone();
         parameters.extend(group.own);
-        let inner = frame.include(apply.map(|apply: &Keywords| apply), Arc::new(parameters));
+        let inner = frame.include(apply, Arc::new(parameters));
         for host in &hosts {
-            self.hosts.with(host, |host| host.counts.ok += 1);
+            let number = frame.outward().find_map(|ring| ring.role_number);
+            self.hosts.with(host, |host| {
+                host.counts.ok += 1;
+                host.roles_begun.extend(number);
+            });
         }
         let file = match &read {
             Read::Tasks(file, _) => file.clone(),
@@ -166,7 +182,10 @@ impl Run {
         for item in items {
             match item {
                 Item::Task(task) => Box::pin(self.task(stage, task, hosts, frame, Some(&handler))).await,
-                Item::Block(_) => self.items(stage, std::slice::from_ref(item), hosts, frame).await,
+                Item::Block(block) => {
+                    let inner = frame.block(block, false);
+                    Box::pin(self.handler_items(stage, &block.block, hosts, &inner)).await;
+                }
             }
         }
     }
@@ -213,7 +232,6 @@ impl Run {
             ended.result.status = Status::Failed;
             self.settle(stage, task, frame, name, host, std::slice::from_ref(host), ended).await;
         }
-        self.spend(stage, hosts, hosts, false);
     }
 }
 
@@ -286,7 +304,7 @@ impl Step {
                 let is_public = |located: &Located| {
                     Ok::<_, Stop>(arguments::to_bool(&self.rendered(&located.value, variables, engine)?).unwrap_or(false))
                 };
-                let public = public.as_ref().map_or(Ok(role.public), is_public)?;
+                let public = public.as_ref().map_or(Ok(self.run.settings.execution.private_role_vars == Some(false)), is_public)?;
                 Ok(What::Role { name, entries, public })
             }
             Action::Module { .. } => Err(Diagnostic::error("a module is no include").at(self.task.span).into()),

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use crate::change::Outcome;
+use crate::change::{Outcome, Then};
 use crate::load::playbook::{Action, Located, Loop};
+use crate::modules;
 use crate::report::event::{Event, Status, TaskResult};
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
@@ -91,7 +92,7 @@ impl Step {
     /// Whether an item may depend on what came of the one before it.
     fn goes_one_by_one(&self, r#loop: &Loop) -> bool {
         let retried = !self.task.until.is_empty() || self.task.retries.is_some();
-        if retried || !r#loop.break_when.is_empty() || r#loop.pause.is_some() {
+        if retried || !r#loop.break_when.is_empty() || r#loop.pause.is_some() || self.sets_variables() {
             return true;
         }
         let Some(name) = self.task.register.as_ref().and_then(|register| register.value.as_str()) else { return false };
@@ -102,11 +103,18 @@ impl Step {
             || self.frame.all(&self.task, |keywords| &keywords.environment).iter().any(|located| mentions(&located.value))
     }
 
+    /// Whether what the task does for an item is seen by the next one: it needs no host, so nothing is lost by waiting.
+    fn sets_variables(&self) -> bool {
+        matches!(&self.task.action, Action::Module { name, .. } if matches!(modules::short_name(name), "set_fact" | "include_vars"))
+    }
+
     async fn one_by_one(&self, r#loop: &Loop, items: &[Item], engine: &SharedEngine) -> Vec<Came> {
         let mut all: Vec<Came> = Vec::new();
+        let mut set: Vec<(Key, Value)> = Vec::new();
         for (index, item) in items.iter().enumerate() {
             let before = all.last().map_or(Value::Null, |came| came.register.clone());
             let variables = if all.is_empty() { item.variables.clone() } else { self.with_result(&item.variables, &before) };
+            let variables = if set.is_empty() { variables } else { variables.with(set.iter().cloned().chain(item.own.iter().cloned())) };
             if index > 0
                 && let Some(pause) = &r#loop.pause
                 && let Ok(seconds) = self.typed::<f64>(pause, &variables, engine, "a number of seconds")
@@ -117,6 +125,11 @@ impl Step {
             let came = self.single_item(index, &variables, engine).await;
             let came = self.told_item(r#loop, item, came);
             let is_lost = came.result.status == Status::Unreachable;
+            for (_, then) in &came.then {
+                if let (Then::Facts { facts: map, .. } | Then::Variables(map), true) = (then, self.sets_variables()) {
+                    set.extend(map.iter().map(|(name, value)| (name.clone(), value.clone())));
+                }
+            }
             let seen = self.with_result(&variables, &came.register);
             all.push(came);
             let enough = !r#loop.break_when.is_empty() && {

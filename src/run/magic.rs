@@ -115,8 +115,8 @@ impl TaskSide {
         let stage = &self.stage;
         Some(match name {
             "play_hosts" | "ansible_play_batch" => names(&stage.alive(run, &stage.batch())),
-            "ansible_play_hosts" => names(&stage.alive(run, &stage.all)),
-            "ansible_play_hosts_all" => names(&stage.all),
+            "ansible_play_hosts" => names(&stage.alive(run, &stage.shown())),
+            "ansible_play_hosts_all" => names(&stage.shown()),
             "ansible_play_name" => Value::str(&stage.name),
             "ansible_play_role_names" => Value::from(stage.role_names(false)),
             "role_names" | "ansible_role_names" => Value::from(stage.role_names(true)),

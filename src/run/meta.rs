@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use crate::load::playbook::{Action, Task};
-use crate::report::event::{Event, Status};
+use crate::report::event::{Event, Status, TaskResult};
 use crate::run::Run;
 use crate::run::frame::Frame;
 use crate::run::host::Standing;
 use crate::run::stage::Stage;
 use crate::run::step::{Step, Stop};
 use crate::source::Diagnostic;
+use crate::value::{Map, Value};
 use crate::vars::Truth;
 
 /// Actions that are done on each host by itself; the others are decided on the first host and hold for all.
@@ -31,7 +32,14 @@ const ALL: &[&str] = &[
 
 impl Run {
     /// Runs a `meta` task.
-    pub(super) async fn meta(self: &Arc<Self>, stage: &Arc<Stage>, task: &Arc<Task>, hosts: &[Arc<str>], frame: &Arc<Frame>) {
+    pub(super) async fn meta(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        task: &Arc<Task>,
+        hosts: &[Arc<str>],
+        frame: &Arc<Frame>,
+        is_handler: bool,
+    ) {
         let action = action(task);
         if !ALL.contains(&action.as_str()) {
             self.report(
@@ -43,9 +51,14 @@ impl Run {
             stage.break_off();
             return;
         }
+        if is_handler && action == "flush_handlers" {
+            self.report(&Diagnostic::error("flush_handlers cannot be used as a handler").at(task.span));
+            stage.break_off();
+            return;
+        }
         if let Some(first) = hosts.first() {
             let name = self.task_name(stage, task, frame, first);
-            self.announce(stage, task, hosts, &name, "meta", false);
+            self.announce(stage, task, hosts, &name, "meta", is_handler);
         }
         let workers = if BY_HOST.contains(&action.as_str()) { hosts } else { hosts.get(..1).unwrap_or_default() };
         let mut held = Vec::new();
@@ -70,8 +83,7 @@ impl Run {
                     continue;
                 }
                 Ok((Truth::No, _)) => {
-                    let told = Event::MetaDone { host: host.clone(), text: skipped(&action, task, host) };
-                    self.tell(told);
+                    self.tell_skipped(task, &action, host);
                     continue;
                 }
                 Ok((Truth::Unknown(why), _)) => Stop::Unknown(why),
@@ -92,6 +104,19 @@ impl Run {
         }
     }
 
+    /// Tells that a meta action was not done, as its condition does not hold.
+    fn tell_skipped(&self, task: &Task, action: &str, host: &Arc<str>) {
+        let why = skipped(action, task, host);
+        self.tell(Event::MetaDone { host: host.clone(), text: why.clone() });
+        let values = Map::from_iter([
+            ("msg".into(), Value::str(action)),
+            ("skipped".into(), Value::Bool(true)),
+            ("skip_reason".into(), Value::str(&why)),
+        ]);
+        let result = TaskResult { status: Status::Skipped, because: why, values, ..TaskResult::default() };
+        self.tell(Event::Result { host: host.clone(), task: action.to_owned(), result: Box::new(result) });
+    }
+
     /// Does a meta action, for the hosts on which its condition holds.
     pub(super) async fn meta_action(
         self: &Arc<Self>,
@@ -102,7 +127,7 @@ impl Run {
         frame: &Arc<Frame>,
     ) {
         match action {
-            "flush_handlers" => self.flush(stage, hosts).await,
+            "flush_handlers" => self.flush(stage, hosts, frame.is_rescued).await,
             "end_play" => {
                 for host in self.hosts.running(&stage.all) {
                     self.hosts.set_standing(&host, Standing::Ended);
@@ -122,15 +147,22 @@ impl Run {
             "clear_facts" => stage.all.iter().for_each(|host| self.hosts.with(host, |host| host.clear_facts())),
             "clear_host_errors" => {
                 for host in &stage.all {
-                    if matches!(self.hosts.standing(host), Standing::Failed | Standing::Unreachable) {
-                        self.hosts.set_standing(host, Standing::Running);
-                    }
+                    self.hosts.with(host, |host| {
+                        host.cleared += 1;
+                        if matches!(host.standing, Standing::Failed | Standing::Unreachable) {
+                            host.standing = Standing::Running;
+                        }
+                    });
                 }
             }
             "refresh_inventory" => {
-                if let Err(diagnostic) = self.site.refresh() {
-                    self.report(&diagnostic);
-                    stage.break_off();
+                let refreshed = self.site.refresh().and_then(|()| self.pattern(&stage.play)).and_then(|pattern| self.site.select(&pattern));
+                match refreshed {
+                    Ok(hosts) => stage.show(hosts),
+                    Err(diagnostic) => {
+                        self.report(&diagnostic);
+                        stage.break_off();
+                    }
                 }
             }
             "reset_connection" => {

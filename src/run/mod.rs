@@ -4,7 +4,7 @@
 //! loop → arguments → host → register. What a step came to is settled (`task`): counts, facts, notified handlers, and
 //! whether the host goes on. Failures stay inside the `block` that rescues them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,7 +16,7 @@ use crate::load::playbook::{Playbook, Task};
 use crate::record::Journal;
 use crate::record::past::Known;
 use crate::report::event::{Event, Listener};
-use crate::source::{Diagnostic, Sources, render};
+use crate::source::{Diagnostic, Sources, Span, render};
 use crate::value::secret::Redactor;
 use crate::vars::Engine;
 
@@ -115,6 +115,8 @@ struct Run {
     selection: tags::Selection,
     hosts: host::Hosts,
     announcements: announce::Announcements,
+    /// Handlers whose name could not be rendered, told of once.
+    unusable: Mutex<HashSet<Span>>,
     engines: Mutex<HashMap<Search, Arc<Engine>>>,
     /// One permit a host that may be worked on at once.
     forks: Arc<Semaphore>,
@@ -138,6 +140,7 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
     let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
     'all: for playbook in playbooks {
         run.enter(playbook);
+        run.tell(Event::PlaybookStarted { path: playbook.path.display().to_string(), plays: playbook.plays.len() });
         for play in &playbook.plays {
             left -= 1;
             if run.play(play).await.is_break() || run.is_interrupted() {
@@ -203,6 +206,7 @@ impl Run {
             owed: Mutex::default(),
             hosts: host::Hosts::default(),
             announcements: announce::Announcements::default(),
+            unusable: Mutex::default(),
             engines: Mutex::default(),
             predicted: AtomicUsize::new(0),
             unknown: Mutex::default(),

@@ -85,10 +85,7 @@ impl Run {
             (None, None) => "linear".to_owned(),
         };
         let strategy = Strategy::named(&strategy).map_err(|wrong| wrong.at(play.span))?;
-        let pattern = match engine.render(&play.hosts, &known)? {
-            Value::List(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
-            single => single.to_string(),
-        };
+        let pattern = self.pattern(play)?;
         let hosts = self.site.select(&pattern).map_err(|diagnostic| match diagnostic.span {
             Some(_) => diagnostic,
             None => diagnostic.at(play.hosts_span),
@@ -108,7 +105,17 @@ impl Run {
             self.prompt(prompt, &mut prompted)?;
         }
         let play = Arc::new(play.clone());
-        Ok(Some(Stage::new(play, name, hosts, prompted, strategy)))
+        let private = self.settings.execution.private_role_vars == Some(true);
+        Ok(Some(Stage::new(play, name, hosts, prompted, strategy, private)))
+    }
+
+    /// Returns the pattern of a play's hosts.
+    pub(super) fn pattern(&self, play: &Play) -> Result<String, Diagnostic> {
+        let known = Known { play: &play.keywords.vars, extra: &self.settings.extra_vars };
+        Ok(match self.engine_of_play(&play.folder).render(&play.hosts, &known)? {
+            Value::List(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
+            single => single.to_string(),
+        })
     }
 
     /// Asks for one variable of `vars_prompt`, unless `-e` has it.
@@ -178,14 +185,14 @@ impl Run {
         self.gather_facts(stage, hosts).await;
         self.require_vars_files(stage, hosts);
         self.items(stage, &play.pre_tasks, hosts, &frame).await;
-        self.flush(stage, hosts).await;
+        self.flush(stage, hosts, false).await;
         for r#use in &play.roles {
             self.role_use(stage, r#use, hosts, &frame).await;
         }
         self.items(stage, &play.tasks, hosts, &frame).await;
-        self.flush(stage, hosts).await;
+        self.flush(stage, hosts, false).await;
         self.items(stage, &play.post_tasks, hosts, &frame).await;
-        self.flush(stage, hosts).await;
+        self.flush(stage, hosts, false).await;
     }
 
     async fn gather_facts(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {

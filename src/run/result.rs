@@ -59,6 +59,19 @@ impl Came {
     }
 }
 
+/// Modules that Ansible carries out on the controller: it words their unknown arguments otherwise.
+const ACTIONS: &[&str] = &["assert", "debug", "fail", "group_by", "include_vars", "pause", "set_stats", "wait_for_connection"];
+
+/// Says that a module does not know an argument.
+fn unsupported(module: &str, argument: &str, known: &[String]) -> String {
+    if ACTIONS.contains(&module) {
+        return format!("Invalid options for {module}: {argument}");
+    }
+    let mut known: Vec<_> = known.iter().filter(|name| !name.starts_with('_')).map(String::as_str).collect();
+    known.sort_unstable();
+    format!("Unsupported parameters for ({module}) module: {argument}. Supported parameters include: {}.", known.join(", "))
+}
+
 impl Step {
     /// Returns what came of a task that did not come to its module.
     pub(super) fn came(&self, stop: Stop, variables: &TaskVariables, engine: &SharedEngine) -> Came {
@@ -117,7 +130,8 @@ impl Step {
         }
         if let (Failure::Argument { argument, .. }, Some(entry)) = (failure, self.entry()) {
             let names = entry.argument_names();
-            if !argument.contains('.') && !names.contains(argument) {
+            if !argument.contains('.') && !argument.is_empty() && !names.contains(argument) {
+                diagnostic.message = unsupported(entry.name, argument, &names);
                 diagnostic = diagnostic.did_you_mean(argument, names.iter().map(String::as_str));
             }
         }

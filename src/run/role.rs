@@ -73,7 +73,7 @@ impl Run {
                     if host.standing == Standing::LeftRole(number) {
                         host.standing = Standing::Running;
                     }
-                    if host.standing == Standing::Running {
+                    if host.standing == Standing::Running && host.roles_begun.remove(&number) {
                         host.roles_done.insert(same.clone());
                     }
                 });

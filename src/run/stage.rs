@@ -38,13 +38,18 @@ pub(super) struct Stage {
     broken: AtomicBool,
     next_role: AtomicUsize,
     pub(super) strategy: Strategy,
+    /// Whether roles keep their variables to themselves where they do not say it.
+    private: bool,
+    /// The hosts that the play would have now, after the inventory was read anew.
+    shown: RwLock<Vec<Arc<str>>>,
     /// How many hosts may be at a task with `throttle` at once, by its place.
     throttles: Mutex<HashMap<(Span, usize), Arc<Semaphore>>>,
 }
 
 impl Stage {
-    pub(super) fn new(play: Arc<Play>, name: String, all: Vec<Arc<str>>, prompted: Map, strategy: Strategy) -> Arc<Self> {
+    pub(super) fn new(play: Arc<Play>, name: String, all: Vec<Arc<str>>, prompted: Map, strategy: Strategy, private: bool) -> Arc<Self> {
         let frame = Frame::play(&play);
+        let shown = RwLock::new(all.clone());
         let stage = Self {
             name,
             all,
@@ -58,6 +63,8 @@ impl Stage {
             broken: AtomicBool::new(false),
             next_role: AtomicUsize::new(0),
             strategy,
+            private,
+            shown,
             throttles: Mutex::default(),
             frame,
             play,
@@ -75,7 +82,7 @@ impl Stage {
             direct.push(role.head.name.clone());
             self.take_in(&self.frame, r#use, role);
         }
-        self.add_handlers(&self.play.handlers, &self.frame);
+        self.add_handlers(&self.play.handlers, &self.frame, self.number_role());
         for items in [&self.play.pre_tasks, &self.play.tasks, &self.play.post_tasks] {
             self.take_in_imports(items, &self.frame);
         }
@@ -107,7 +114,10 @@ impl Stage {
                 self.take_in(&inner, dependency, role);
             }
         }
-        self.expose(role);
+        if r#use.public.unwrap_or(!self.private) {
+            self.expose(role);
+        }
+        self.note_role(role);
         self.forget_handlers(&role.handlers);
         self.take_in_handlers(&inner, role);
         self.take_in_imports(&role.tasks, &inner);
@@ -121,6 +131,10 @@ impl Stage {
                 exposed.push((level, variables.clone()));
             }
         }
+    }
+
+    /// Notes the name of a role that takes part.
+    pub(super) fn note_role(&self, role: &Arc<Role>) {
         let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
         if !roles.1.contains(&role.head.name) {
             roles.1.push(role.head.name.clone());
@@ -129,7 +143,7 @@ impl Stage {
 
     /// Adds a role's handlers, once.
     pub(super) fn take_in_handlers(&self, frame: &Arc<Frame>, role: &Arc<Role>) {
-        self.add_handlers(&role.handlers, frame);
+        self.add_handlers(&role.handlers, frame, self.number_role());
     }
 
     /// Forgets handlers that an earlier use of their role brought, so that the last use counts. Only before anything runs:
@@ -146,16 +160,16 @@ impl Stage {
         }
     }
 
-    fn add_handlers(&self, items: &[Item], frame: &Arc<Frame>) {
+    fn add_handlers(&self, items: &[Item], frame: &Arc<Frame>, list: usize) {
         for item in items {
             match item {
                 Item::Task(task) => {
                     let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
                     if !handlers.iter().any(|known| Arc::ptr_eq(&known.task, task)) {
-                        handlers.push(Arc::new(Handler { task: task.clone(), frame: frame.clone() }));
+                        handlers.push(Arc::new(Handler { task: task.clone(), frame: frame.clone(), list }));
                     }
                 }
-                Item::Block(block) => self.add_handlers(&block.block, &frame.block(block, false)),
+                Item::Block(block) => self.add_handlers(&block.block, &frame.block(block, false), list),
             }
         }
     }
@@ -175,6 +189,15 @@ impl Stage {
     pub(super) fn role_names(&self, with_dependencies: bool) -> Vec<String> {
         let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
         if with_dependencies { roles.1.clone() } else { roles.0.clone() }
+    }
+
+    /// Returns the hosts that the play would have now.
+    pub(super) fn shown(&self) -> Vec<Arc<str>> {
+        self.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn show(&self, hosts: Vec<Arc<str>>) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = hosts;
     }
 
     pub(super) fn batch(&self) -> Vec<Arc<str>> {

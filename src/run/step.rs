@@ -302,6 +302,18 @@ impl Step {
 
     /// Has the work done, where it is to be done.
     pub(super) async fn carry_out(&self, ready: &Ready) -> Result<Outcome, Lost> {
+        // What runs on the host keeps the time there, where its programs can be ended.
+        let is_timed_there = ready.entry.runs == Runs::OnHost && !matches!(ready.entry.name, "raw" | "wait_for_connection");
+        match ready.timeout.filter(|_| !is_timed_there) {
+            None => self.carried_out(ready).await,
+            Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), self.carried_out(ready)).await {
+                Ok(outcome) => outcome,
+                Err(_) => Ok(Outcome { failure: Some(Failure::timed_out(seconds)), ..Outcome::default() }),
+            },
+        }
+    }
+
+    async fn carried_out(&self, ready: &Ready) -> Result<Outcome, Lost> {
         let hands = &self.run.hands;
         if let Some(mut outcomes) = self.recalled(ready).await? {
             return Ok(outcomes.pop().unwrap_or_default());

@@ -117,8 +117,13 @@ impl Run {
         let (broken, interrupted) = (stage.hold_on(), self.hold_interrupt());
         let failed = self.standing_at(hosts, Standing::Failed);
         self.set_all(&failed, Standing::Running);
+        let cleared = |host: &Arc<str>| self.hosts.with(host, |host| host.cleared);
+        let before: Vec<_> = failed.iter().map(cleared).collect();
         self.items(stage, &block.always, hosts, outside).await;
-        self.set_all(&self.hosts.running(&failed), Standing::Failed);
+        // `clear_host_errors` forgives also what failed before the `always` it stands in.
+        let unforgiven = failed.into_iter().zip(before).filter(|(host, before)| cleared(host) == *before).map(|(host, _)| host);
+        let unforgiven: Vec<_> = unforgiven.collect();
+        self.set_all(&self.hosts.running(&unforgiven), Standing::Failed);
         if broken {
             stage.break_off();
         }

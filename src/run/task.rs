@@ -41,7 +41,9 @@ impl Run {
             Action::IncludeTasks { .. } | Action::IncludeRole { .. } => {
                 self.include(stage, task, &hosts, frame, name, handler.is_some()).await
             }
-            Action::Module { name: module, .. } if modules::short_name(module) == "meta" => self.meta(stage, task, &hosts, frame).await,
+            Action::Module { name: module, .. } if modules::short_name(module) == "meta" => {
+                self.meta(stage, task, &hosts, frame, handler.is_some()).await
+            }
             Action::Module { name: module, .. } => {
                 let module = modules::short_name(module).to_owned();
                 self.announce(stage, task, &hosts, &name, &module, handler.is_some());
@@ -186,6 +188,11 @@ impl Run {
             }
         }
         self.count(host, name, &ended.result, frame);
+        if let Some(number) = frame.outward().find_map(|ring| ring.role_number)
+            && !matches!(ended.result.status, Status::Skipped | Status::Unreachable)
+        {
+            self.hosts.with(host, |host| host.roles_begun.insert(number));
+        }
         let failed = self.new_standing(host, task, name, frame, &ended);
         self.note_step(host, name, task, frame, &ended, notified, sealed);
         self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });

@@ -96,7 +96,7 @@ fn an_unknown_handler_is_named() {
         1,
         "- hosts: web\n  gather_facts: false\n  tasks:\n    - {name: a, command: change, notify: restrat}\n  handlers:\n    - {name: restart, command: ok}\n",
     );
-    assert!(ran.text().contains("web1 failed a: there is no handler `restrat`"), "{}", ran.text());
+    assert!(ran.text().contains("web1 failed a: The requested handler 'restrat' was not found"), "{}", ran.text());
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn meta_ends_hosts_roles_and_plays() {
             "    - {meta: end_host, when: inventory_hostname == 'web1'}\n    - {name: a, command: ok}\n    - meta: end_play\n    - {name: b, command: ok}\n",
         ),
     );
-    assert_eq!(ran.text(), "play on web1,web2\nweb2 ok a");
+    assert_eq!(ran.text(), "play on web1,web2\nweb2 skipped end_host: end_host\nweb2 ok a");
     assert_eq!(ran.recap.exit_code(), 0);
 }
 
@@ -297,4 +297,41 @@ fn with_free_no_host_waits_for_another() {
         assert_eq!(of("web3"), "web3 ok a\nweb3 changed b\nweb3 ok h");
     }
     assert!(run(1, &playbook("fre")).text().contains("diagnostic error: the strategy `fre` is not known"));
+}
+
+#[test]
+fn items_of_set_fact_see_those_before_them() {
+    let ran = run(
+        1,
+        &play("    - {set_fact: {l: \"{{ l | default([]) + [item] }}\"}, loop: [a, b]}\n    - {name: x, command: \"{{ l | join }}\"}\n"),
+    );
+    assert_eq!(ran.sent, ["web1: command ab"]);
+}
+
+#[test]
+fn the_module_of_an_action_may_be_a_template() {
+    let ran = run(
+        1,
+        &play(
+            "    - action: \"{{ m }} ok\"\n      vars: {m: command}\n    - action: {module: \"{{ m }}\", cmd: ok}\n      vars: {m: command}\n",
+        ),
+    );
+    assert_eq!(ran.sent, ["web1: command ok", "web1: command ok"]);
+}
+
+#[test]
+fn clear_host_errors_forgives_in_an_always() {
+    let ran =
+        run(1, &play("    - block: [{name: a, command: fail}]\n      always: [{meta: clear_host_errors}]\n    - {name: b, command: ok}\n"));
+    assert_eq!(ran.text(), "play on web1\nweb1 failed a: it failed\nweb1 ok b");
+}
+
+#[test]
+fn a_handler_that_fails_in_a_flush_is_rescued() {
+    let ran = run(
+        2,
+        "- hosts: web\n  gather_facts: false\n  tasks:\n    - block:\n        - {name: a, command: change, notify: h}\n        - meta: flush_handlers\n      rescue: [{name: r, command: ok}]\n  handlers:\n    - {name: h, command: fail@web1}\n",
+    );
+    assert_eq!(ran.text(), "play on web1,web2\nweb1 changed a\nweb2 changed a\nweb1 failed h: it failed\nweb2 ok h\nweb1 ok r");
+    assert_eq!((ran.counts("web1").rescued, ran.counts("web1").failed), (1, 0));
 }

@@ -81,7 +81,7 @@ fn dict(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     for term in one_level(&request.terms) {
         match term {
             Value::Map(map) => out.extend(pairs(&map)),
-            other => return fail(format!("`dict` takes a dictionary, not {}", other.type_name())),
+            other => return fail(format!("the `dict` lookup plugin expects a dictionary, not {}", other.type_name())),
         }
     }
     Ok(out)
