@@ -19,6 +19,7 @@ fn write(path: &Path, before: Before, text: &str) -> Change {
         backup: false,
         validate: None,
         secret: false,
+        in_place: false,
     }
 }
 

@@ -56,6 +56,7 @@ async fn shell(session: &Session, r#become: Option<&Become>, line: &str) -> Resu
         timeout: None,
         foreseen: Vec::new(),
         step: None,
+        alone: false,
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     session.task(r#become, task, &mut |_, outcome| outcomes.push(outcome)).await?;

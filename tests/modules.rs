@@ -34,6 +34,11 @@ fn needs_more_than_files(entry: &Entry) -> bool {
             "user",
             "group",
             "setup",
+            "getent",
+            "hostname",
+            "package_facts",
+            "script_module",
+            "service_facts",
         ]
         .contains(&name)
 }

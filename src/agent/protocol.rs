@@ -89,6 +89,8 @@ pub struct Task {
     pub foreseen: Vec<Change>,
     /// The step's key, one of its kind in the run; none where nothing is kept of it.
     pub step: Option<String>,
+    /// Whether what is foreseen is forgotten afterwards: a task that only checks, within a run that does not.
+    pub alone: bool,
 }
 
 /// Which run an agent works for.

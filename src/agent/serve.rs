@@ -201,6 +201,9 @@ impl Agent {
             let outcome = if clock.is_over() && outcome.failure.is_some() { failed(clock.failure()) } else { outcome };
             self.say(&FromAgent::Item { index: u32::try_from(index).unwrap_or(u32::MAX), outcome });
         }
+        if task.alone {
+            host.forget_all();
+        }
         clock.stop();
     }
 }

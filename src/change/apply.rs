@@ -1,6 +1,6 @@
 //! Makes a change. With `temporary`, the only file that writes to a host.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -16,15 +16,27 @@ use super::probe::{FileKind, Stat};
 use super::temporary::{Temporary, sync_folder};
 use super::{Attributes, Before, Change, Content, Done, Failure, Program, digest, http, programs, units};
 
+/// The system's number for what the mode of a folder forbids.
+const REFUSED: i32 = 13;
+/// The system's number for a file that is mounted.
+const BUSY: i32 = 16;
+/// The system's number for a file system that cannot be written to.
+const READ_ONLY: i32 = 30;
+
 /// Makes a change.
 ///
 /// # Errors
 /// [`Failure::Moved`] when the host is no longer what the change was planned from; else what the system says.
 pub fn apply(host: &Host, change: &Change) -> Result<Done, Failure> {
     match change {
-        Change::Write { path, before, after, attributes, backup, validate, secret: _ } => {
+        Change::Write { path, before, after, attributes, backup, validate, secret: _, in_place } => {
             let path = host.on_disk(path, false)?;
-            write(host, &path, before, after, attributes, *backup, validate.as_deref())
+            match write(host, &path, before, after, attributes, *backup, validate.as_deref()) {
+                Err(failure) if *in_place && validate.is_none() && cannot_replace(&failure) => {
+                    overwrite(host, &path, before, after, attributes)
+                }
+                other => other,
+            }
         }
         Change::Directory { path, attributes } => directory(&host.on_disk(path, true)?, attributes),
         Change::Attributes { path, after, follow, .. } => {
@@ -93,6 +105,24 @@ fn write(
     still_is(path, before)?;
     temporary.put(path)?;
     Ok(Done::Wrote { backup: kept })
+}
+
+/// Whether it is the folder, or a mount, that keeps a file from being replaced as a whole.
+fn cannot_replace(failure: &Failure) -> bool {
+    matches!(failure, Failure::Io { doing, errno, .. }
+        if matches!(*errno, NOT_PERMITTED | REFUSED | BUSY | READ_ONLY) && matches!(doing.as_str(), "replace" | "make a file in"))
+}
+
+/// Writes into a file as it stands, as the user said that this may be done.
+fn overwrite(host: &Host, path: &Path, before: &Before, content: &Content, attributes: &Attributes) -> Result<Done, Failure> {
+    still_is(path, before)?;
+    let opened = OpenOptions::new().write(true).truncate(true).open(path);
+    let mut file = opened.map_err(|error| Failure::io("write", path, &error))?;
+    fill(host, &mut file, content).map_err(|failure| about(failure, path))?;
+    file.sync_all().map_err(|error| about(Failure::io("write", path, &error), path))?;
+    drop(file);
+    set_attributes(path, attributes, true)?;
+    Ok(Done::Wrote { backup: None })
 }
 
 /// Puts the failure of a temporary file on the file that the user named, and says what a full disk is.
@@ -170,7 +200,9 @@ fn keep_extended(from: &Path, to: &Path) {
 fn accepted(host: &Host, line: &str, temporary: &Path, path: &Path) -> Result<(), Failure> {
     let words = programs::words(line).ok_or_else(|| Failure::argument("validate", "a quote in the command is not closed"))?;
     if !words.iter().any(|word| word.contains("%s")) {
-        return Err(Failure::argument("validate", format!("`{line}` must have `%s` where the name of the new file goes")));
+        return Err(
+            Failure::argument("validate", format!("validate must contain %s: {line}")).hint("`%s` stands for the name of the new file")
+        );
     }
     let argv: Vec<_> = words.iter().map(|word| word.replace("%s", &temporary.to_string_lossy())).collect();
     let output = programs::run(&Program { argv, ..Program::default() }, host.additions())?;

@@ -1,7 +1,7 @@
 //! Takes a plan further: its changes go to the host, or in a check to the overlay. This is the one `if` of check mode.
 
-use super::{Change, Done, Failure, Host, Mode, Outcome, Plan, Probe, apply, diff};
-use crate::value::Map;
+use super::{Change, Done, Failure, Host, Mode, Outcome, Plan, Probe, Then, apply, diff};
+use crate::value::{Map, Value, arguments};
 
 /// Carries a plan out, and says what came of it. `values` are the plan's own; a module's `result` may know better.
 pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<Done>, Outcome) {
@@ -61,12 +61,25 @@ pub fn run_module(
     let finished = mode == Mode::Apply || planned.changes.is_empty();
     if finished && outcome.failure.is_none() && outcome.unknown.is_none() {
         match result(&planned, &done, host) {
-            Ok(values) => outcome.values = values,
+            Ok(values) => {
+                if planned.reported && mode == Mode::Apply {
+                    heed(&values, &mut outcome);
+                }
+                outcome.values = values;
+            }
             Err(Failure::Unknown { why }) if mode == Mode::Check => outcome.unknown = Some(why),
             Err(failure) => outcome.failure = Some(failure),
         }
     }
     outcome
+}
+
+/// Takes from a program's own report whether it changed something, and what facts it found.
+fn heed(values: &Map, outcome: &mut Outcome) {
+    outcome.changed = values.get("changed").and_then(arguments::to_bool) == Some(true);
+    if let Some(Value::Map(facts)) = values.get("ansible_facts") {
+        outcome.then.push(Then::Facts { facts: (**facts).clone(), cacheable: false });
+    }
 }
 
 /// Returns the change's path, for those that are about one.

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use super::attributes::{Wanted, is_foreseen, missing};
 use super::probe::{FileKind, Stat};
 use super::{Attributes, Before, Change, Content, Failure, Probe, digest};
+use crate::value::arguments::to_bool;
 use crate::value::{Map, Value};
 
 /// Content of the controller up to this size travels within the task; larger files are streamed when they are needed.
@@ -57,6 +58,8 @@ pub struct Manner<'a> {
     pub validate: Option<&'a str>,
     /// The content is secret.
     pub secret: bool,
+    /// Whether the file may be overwritten in place; where nothing is said, as `ANSIBLE_UNSAFE_WRITES` of the task's environment says.
+    pub in_place: Option<bool>,
 }
 
 impl Destination {
@@ -81,9 +84,26 @@ impl Destination {
         }
         let found = host.stat(&path, true)?;
         if found.as_ref().is_some_and(|stat| stat.kind == FileKind::Directory) {
-            return Err(Failure::argument(argument, format!("`{}` is a directory, not a file", path.display())));
+            return Err(Failure::argument(argument, format!("Path {} is a directory !", path.display())));
         }
         Ok(Self { path, found, link })
+    }
+
+    /// Returns the failure that the file is not there.
+    pub fn missing(&self, argument: &str) -> Failure {
+        Failure::argument(argument, format!("Destination {} does not exist !", self.path.display()))
+            .hint("`create: true` makes a new file, where the module has it")
+    }
+
+    /// Returns the changes that make the folders of a new file.
+    ///
+    /// # Errors
+    /// When something else is in the way.
+    pub fn folders(&self, host: &dyn Probe, argument: &str) -> Result<Vec<Change>, Failure> {
+        match self.path.parent() {
+            Some(folder) if self.found.is_none() => folders(host, folder, &Attributes::default(), argument),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Says that the folder of a new file is missing, where it is.
@@ -128,6 +148,7 @@ impl Destination {
             backup: manner.backup && self.found.is_some(),
             validate: manner.validate.map(str::to_owned),
             secret: manner.secret,
+            in_place: manner.in_place.unwrap_or_else(|| unsafe_by_environment(host)),
         }])
     }
 
@@ -178,6 +199,10 @@ impl Destination {
         }
         Ok(values)
     }
+}
+
+fn unsafe_by_environment(host: &dyn Probe) -> bool {
+    host.environment("ANSIBLE_UNSAFE_WRITES").is_some_and(|text| to_bool(&Value::from(text)) == Some(true))
 }
 
 /// Returns what `register` gets of a file: owner, group, mode, size, state.

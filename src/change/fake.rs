@@ -122,6 +122,7 @@ impl FakeHost {
             backup: false,
             validate: None,
             secret: false,
+            in_place: false,
         })
     }
 
@@ -173,7 +174,9 @@ impl FakeHost {
     }
 
     fn printed(&self, argv: &[String]) -> Result<Output, Failure> {
-        self.overlay.query(argv)?;
+        if let Some(foreseen) = self.overlay.query(argv)? {
+            return Ok(foreseen);
+        }
         let known = self.outputs.iter().rev().find(|(start, _)| argv.starts_with(start));
         known.map(|(_, output)| output.clone()).ok_or_else(|| Failure::failed(format!("the fake host has no `{}`", programs::shown(argv))))
     }

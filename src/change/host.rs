@@ -78,6 +78,11 @@ impl Host {
         self.overlay.forget(change);
     }
 
+    /// Forgets all that was foreseen.
+    pub fn forget_all(&mut self) {
+        self.overlay = Overlay::default();
+    }
+
     /// Returns what is foreseen.
     pub fn overlay(&self) -> &Overlay {
         &self.overlay
@@ -119,8 +124,10 @@ impl Host {
     }
 
     fn ask(&self, program: &Program) -> Result<Output, Failure> {
-        if let Some(overlay) = self.foreseen() {
-            overlay.query(&program.argv)?;
+        if let Some(overlay) = self.foreseen()
+            && let Some(output) = overlay.query(&program.argv)?
+        {
+            return Ok(output);
         }
         programs::run(program, &self.environment)
     }

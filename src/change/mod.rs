@@ -69,6 +69,9 @@ pub struct Plan {
     /// Names among `values` (and among what `result` returns) whose text is a secret: the redactor learns it before
     /// anything is reported, while `register` gets it as it is.
     pub secrets: Vec<String>,
+    /// Whether only the program that is run can tell whether it changed something: `changed` among what the module's
+    /// `result` returns says so then, and `ansible_facts` there become facts.
+    pub reported: bool,
 }
 
 impl Plan {
@@ -162,6 +165,8 @@ pub enum Change {
         validate: Option<String>,
         /// The content is secret: no diff, and not for logs.
         secret: bool,
+        /// Whether the file is overwritten in place where it cannot be replaced as a whole.
+        in_place: bool,
     },
     /// Make a directory.
     Directory {
@@ -339,6 +344,13 @@ pub enum Effect {
     UnitMayExist(String),
     /// Whatever this program would print is no longer known: a later query that starts so is unknown.
     QueryUnknown(Vec<String>),
+    /// A query of exactly this command line prints this then.
+    QueryPrints {
+        /// Program and arguments, as the module will ask.
+        argv: Vec<String>,
+        /// What it prints; its return code is 0.
+        stdout: Vec<u8>,
+    },
     /// The answer to reads of URLs that start so is no longer known.
     UrlUnknown(String),
     /// A `GET` of exactly this URL answers 200 with this body then.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::picture::{Ground, Tree, View};
 use super::probe::FileKind;
-use super::{Change, Effect, Failure, GroupEntry, Request, Response, UnitAction, UnitState, UserEntry, accounts, units};
+use super::{Change, Effect, Failure, GroupEntry, Output, Request, Response, UnitAction, UnitState, UserEntry, accounts, units};
 
 /// Folders whose files are units.
 const UNIT_FOLDERS: &[&str] =
@@ -20,10 +20,17 @@ pub struct Overlay {
     packages: BTreeMap<String, Option<Option<String>>>,
     units: BTreeMap<(String, String), UnitState>,
     units_that_may_exist: BTreeSet<String>,
-    unknown_queries: Vec<Vec<String>>,
+    queries: Vec<Query>,
     answers: Vec<Answer>,
     /// Whether anything was started, or run, that may open or close a port.
     services_move: bool,
+}
+
+/// What is known of what programs print, in the order it became known.
+#[derive(Clone, Debug)]
+enum Query {
+    Unknown(Vec<String>),
+    Prints { argv: Vec<String>, stdout: Vec<u8> },
 }
 
 /// What is known of the answers of a server, in the order it became known.
@@ -42,7 +49,7 @@ impl Overlay {
             && self.packages.is_empty()
             && self.units.is_empty()
             && self.units_that_may_exist.is_empty()
-            && self.unknown_queries.is_empty()
+            && self.queries.is_empty()
             && self.answers.is_empty()
             && !self.services_move
     }
@@ -133,7 +140,10 @@ impl Overlay {
             Effect::UnitMayExist(name) => {
                 self.units_that_may_exist.insert(units::full_name(name));
             }
-            Effect::QueryUnknown(start) => self.unknown_queries.push(start.clone()),
+            Effect::QueryUnknown(start) => self.queries.push(Query::Unknown(start.clone())),
+            Effect::QueryPrints { argv, stdout } => {
+                self.queries.push(Query::Prints { argv: argv.clone(), stdout: stdout.clone() });
+            }
             Effect::UrlUnknown(start) => self.answers.push(Answer::Unknown(start.clone())),
             Effect::UrlAnswers { url, body } => self.answers.push(Answer::Known { url: url.clone(), body: body.clone() }),
         }
@@ -262,16 +272,39 @@ impl Overlay {
         }
     }
 
-    /// Says why what this program prints is not known, where it is not.
-    pub fn query(&self, argv: &[String]) -> Result<(), Failure> {
+    /// Returns what is foreseen of what this program prints; `None`: the host itself tells.
+    ///
+    /// # Errors
+    /// [`Failure::Unknown`] where something that was not run changes it.
+    pub fn query(&self, argv: &[String]) -> Result<Option<Output>, Failure> {
         let program = argv.first().map_or("", String::as_str);
-        if self.unknown_queries.iter().any(|start| argv.starts_with(start)) {
-            return Err(Failure::unknown(format!("what `{program}` prints depends on something that was not run")));
+        let last = self.queries.iter().rev().find(|query| match query {
+            Query::Unknown(start) => argv.starts_with(start),
+            Query::Prints { argv: known, .. } => argv == known,
+        });
+        match last {
+            Some(Query::Prints { stdout, .. }) => return Ok(Some(Output { stdout: stdout.clone(), ..Output::default() })),
+            Some(Query::Unknown(_)) => {
+                return Err(Failure::unknown(format!("what `{program}` prints depends on something that was not run")));
+            }
+            None => {}
+        }
+        let is_foreseen = match program {
+            "getent" => !self.users.is_empty() || !self.groups.is_empty(),
+            // Without the name of a package it lists them all.
+            "dpkg-query" => !self.packages.is_empty() && argv.iter().skip(1).all(|word| word.starts_with('-')),
+            "systemctl" => {
+                argv.iter().any(|word| word.starts_with("list-")) && !(self.units.is_empty() && self.units_that_may_exist.is_empty())
+            }
+            _ => false,
+        };
+        if is_foreseen {
+            return Err(Failure::unknown(format!("what `{program}` lists would be changed first")));
         }
         let touched = argv.iter().skip(1).find(|word| word.starts_with('/') && self.tree.touches(Path::new(word)));
         match touched {
             Some(path) => Err(Failure::unknown(format!("`{program}` would read `{path}`, which would be changed first"))),
-            None => Ok(()),
+            None => Ok(None),
         }
     }
 

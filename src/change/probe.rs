@@ -134,6 +134,18 @@ pub const READERS: &[&str] = &[
     "unzip",
     "sudo",
     "crontab",
+    "update-alternatives",
+    "iptables",
+    "ip6tables",
+    "git",
+    "svn",
+    "pip",
+    "pip3",
+    "psql",
+    "ufw",
+    "gpg",
+    "blkid",
+    "a2query",
 ];
 
 /// What is at a path.

@@ -84,7 +84,7 @@ impl Target {
         let attributes = if self.stat.is_some() { manner.wanted.clone() } else { or(&manner.wanted, &manner.for_new) };
         let before = self.content.as_deref().map_or(Before::Absent, |old| Before::File { sha256: digest::sha256(old) });
         let (backup, validate, secret) = (manner.backup && self.stat.is_some(), manner.validate.clone(), manner.secret);
-        Change::Write { path: self.path.clone(), before, after, attributes, backup, validate, secret }
+        Change::Write { path: self.path.clone(), before, after, attributes, backup, validate, secret, in_place: false }
     }
 }
 

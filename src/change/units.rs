@@ -38,6 +38,13 @@ pub fn show(name: &str, scope: &str, environment: &[(String, String)]) -> Result
         return Err(Failure::Program { program: programs::shown(&argv), rc: output.rc, stdout, stderr });
     }
     let mut state = parse(&stdout);
+    if matches!(property(&state, "UnitFileState"), "indirect" | "alias") {
+        // Such a unit counts as enabled where something is installed for it.
+        let mut argv = systemctl(scope);
+        argv.extend(["is-enabled".to_owned(), "-l".to_owned(), "--".to_owned(), full_name(name)]);
+        let output = programs::run(&asking(argv), environment)?;
+        state.enabled = output.rc == 0 && String::from_utf8_lossy(&output.stdout).trim().lines().count() > 1;
+    }
     if state.exists && property(&state, "UnitFileState").is_empty() {
         // A service of an init script: only `is-enabled` knows.
         let mut argv = systemctl(scope);
@@ -115,7 +122,7 @@ pub fn parse(text: &str) -> UnitState {
     let (load, active, file) = (property(&state, "LoadState"), property(&state, "ActiveState"), property(&state, "UnitFileState"));
     let (exists, masked) = (!matches!(load, "not-found" | ""), load == "masked" || file.starts_with("masked"));
     let active = matches!(active, "active" | "activating" | "reloading");
-    let enabled = matches!(file, "enabled" | "enabled-runtime" | "alias" | "linked" | "linked-runtime");
+    let enabled = matches!(file, "enabled" | "enabled-runtime" | "linked" | "linked-runtime");
     state.exists = exists;
     state.masked = masked;
     state.active = active;

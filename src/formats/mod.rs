@@ -3,6 +3,7 @@
 pub mod certificates;
 pub mod elasticsearch;
 pub mod keystore;
+pub mod openpgp;
 pub mod pkcs12;
 pub mod private_key;
 pub mod yaml_edit;

@@ -1,8 +1,10 @@
 //! What can be told wrong of a playbook without a host: modules and arguments that do not exist.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::change::Failure;
+use crate::load::library;
 use crate::load::playbook::{Action, Item, Playbook, Role, Task};
 use crate::modules::{self, Entry};
 use crate::source::Diagnostic;
@@ -11,9 +13,10 @@ use crate::value::{Map, Value};
 /// Returns everything wrong in a playbook. A module that does not exist counts only where the task is sure to run: tasks
 /// for other systems, guarded by `when`, are common and harmless. With `strict` every one counts.
 pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
-    let mut check = Check { strict, wrong: Vec::new(), is_caught: false, roles: Vec::new() };
+    let mut check = Check { strict, folder: PathBuf::new(), wrong: Vec::new(), is_caught: false, roles: Vec::new() };
     for play in &playbook.plays {
         let guarded = !play.keywords.when.is_empty();
+        check.folder.clone_from(&play.folder);
         for items in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
             check.items(items, guarded);
         }
@@ -29,6 +32,8 @@ pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
 
 struct Check {
     strict: bool,
+    /// The folder of the playbook.
+    folder: PathBuf,
     wrong: Vec<Diagnostic>,
     /// Whether a failure of the task at hand is caught, so that what is wrong in it may be told when it runs.
     is_caught: bool,
@@ -75,6 +80,10 @@ impl Check {
 
     fn task(&mut self, task: &Task, guarded: bool) {
         let Action::Module { name, name_span, arguments, node, .. } = &task.action else { return };
+        let role = task.role.as_ref().map(|role| role.path.as_path());
+        if library::find(name, role.into_iter().chain([task.folder.as_path(), self.folder.as_path()])).is_some() {
+            return;
+        }
         let Some(entry) = modules::find(name) else {
             if name.contains("{{") {
                 return;
@@ -108,7 +117,10 @@ pub fn unknown_module(name: &str, span: crate::source::Span) -> Diagnostic {
     let mut unknown =
         Diagnostic::error(format!("there is no module `{name}`")).at(span).did_you_mean(short, modules::ALL.iter().map(|entry| entry.name));
     if unknown.hints.is_empty() {
-        unknown = unknown.hint("`windlass doc` lists the modules; Python modules of collections cannot run here");
+        unknown = unknown.hint(match modules::instead::of(name) {
+            Some(instead) => format!("use {instead}"),
+            None => "`windlass doc` lists the modules; Python modules of collections cannot run here".to_owned(),
+        });
     }
     unknown
 }

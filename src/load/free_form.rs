@@ -75,6 +75,46 @@ fn unquoted(text: &str) -> String {
     }
 }
 
+/// Returns a text with the escapes that `k=v` arguments know: `\\n`, `\\t`, `\\\\`, `\\x41`, `\\u00e9` and the like.
+fn unescaped(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        out.push_str(before);
+        let coded = |digits: usize| {
+            let code = after.get(1..=digits).and_then(|code| u32::from_str_radix(code, 16).ok());
+            code.and_then(char::from_u32).map(|c| (c, digits + 1))
+        };
+        let plain = |c: char| Some((c, 1));
+        let meant = match after.chars().next() {
+            Some('n') => plain('\n'),
+            Some('t') => plain('\t'),
+            Some('r') => plain('\r'),
+            Some('a') => plain('\u{7}'),
+            Some('b') => plain('\u{8}'),
+            Some('f') => plain('\u{c}'),
+            Some('v') => plain('\u{b}'),
+            Some('\\') => plain('\\'),
+            Some('x') => coded(2),
+            Some('u') => coded(4),
+            Some('U') => coded(8),
+            _ => None,
+        };
+        match meant {
+            Some((c, length)) => {
+                out.push(c);
+                rest = after.get(length..).unwrap_or_default();
+            }
+            None => {
+                out.push('\\');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out
+}
+
 /// Splits `k=v` arguments. Words that are no pairs are joined under `rest`, when it has a name; else they are the error.
 ///
 /// # Errors
@@ -86,7 +126,7 @@ pub fn key_values(text: &str, span: Span, rest: Option<&str>) -> Result<Map, Str
     for word in words {
         match pair(word) {
             Some((name, value)) => {
-                arguments.insert(name.into(), Value::text(&unquoted(value), span));
+                arguments.insert(name.into(), Value::text(&unquoted(&unescaped(value)), span));
             }
             None => others.push(word),
         }

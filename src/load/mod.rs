@@ -7,6 +7,7 @@ pub mod execution;
 pub mod free_form;
 pub mod inventory;
 pub mod keywords;
+pub mod library;
 pub mod loader;
 pub mod nodes;
 pub mod playbook;

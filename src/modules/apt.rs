@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
-use crate::change::{Change, Done, Effect, Failure, Plan, Probe, Program};
+use crate::change::target::{Manner, Target};
+use crate::change::{Attributes, Before, Change, Content, Done, Effect, Failure, Plan, Probe, Program};
 use crate::value::{Map, Value};
 
 /// Installs, upgrades and removes packages of Debian and its relatives.
@@ -72,6 +73,11 @@ pub struct Apt {
     /// Seconds to wait while another program has the package database.
     #[serde(default = "minute")]
     lock_timeout: u64,
+    /// Return code that `policy-rc.d` gives meanwhile: 101 keeps services that a package brings from starting.
+    policy_rc_d: Option<i64>,
+    /// Accepted for old playbooks: no Python is needed on the host.
+    #[serde(rename = "auto_install_module_deps")]
+    _auto_install_module_deps: Option<bool>,
     /// Accepted for old playbooks; it is always `apt-get`.
     #[serde(default, rename = "force_apt_get")]
     _force_apt_get: bool,
@@ -153,6 +159,9 @@ impl Module for Apt {
         for job in jobs {
             self.foresee(host, &job, update && job.fetches, &mut plan)?;
         }
+        if let Some(code) = self.policy_rc_d.filter(|_| !plan.changes.is_empty()) {
+            hold_services(host, code, &mut plan)?;
+        }
         Ok(plan.value("cache_updated", update))
     }
 
@@ -167,6 +176,31 @@ impl Module for Apt {
         }
         Ok(values)
     }
+}
+
+/// Puts a `policy-rc.d` around the changes that keeps services as they are.
+fn hold_services(host: &dyn Probe, code: i64, plan: &mut Plan) -> Result<(), Failure> {
+    let path = Path::new("/usr/sbin/policy-rc.d");
+    let target = Target::find(host, path, "policy_rc_d")?;
+    let executable = Attributes { mode: Some(0o755), ..Attributes::default() };
+    let manner = Manner { for_new: executable.clone(), ..Manner::default() };
+    let held = target.write(Content::Bytes(format!("#!/bin/sh\nexit {code}\n").into_bytes()), &manner);
+    let back = match &target.content {
+        None => Change::Remove { path: path.to_owned(), before: Before::Any },
+        Some(bytes) => Change::Write {
+            path: path.to_owned(),
+            before: Before::Any,
+            after: Content::Bytes(bytes.clone()),
+            attributes: executable,
+            backup: false,
+            validate: None,
+            secret: false,
+            in_place: false,
+        },
+    };
+    plan.changes.insert(0, held);
+    plan.changes.push(back);
+    Ok(())
 }
 
 /// One call of apt-get.

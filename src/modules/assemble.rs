@@ -57,9 +57,8 @@ pub struct Assemble {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
     /// What `prepare` found: the pieces of the controller, name and content.
     #[schemars(skip)]
     _pieces: Option<Vec<Piece>>,
@@ -104,7 +103,8 @@ impl Module for Assemble {
         let destination = Destination::find(host, Path::new(&self.dest), true, "dest")?;
         destination.needs_folder(host, "dest")?;
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
-        let manner = Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false };
+        let manner =
+            Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
         let changes = destination.changes(host, &content, &manner)?;
         let because = match changes.first() {
             None => "the file is as its pieces",

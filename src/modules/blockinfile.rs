@@ -71,9 +71,8 @@ pub struct BlockInFile {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
 }
 
 /// Whether the block shall be there.
@@ -99,6 +98,7 @@ fn end() -> String {
 
 impl Module for BlockInFile {
     const NAME: &'static str = "blockinfile";
+    const PATHS: &'static [&'static str] = &["path", "dest", "destfile", "name"];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Add a block at the end",
@@ -137,14 +137,17 @@ impl Module for BlockInFile {
                 return Ok(Plan::nothing("the file does not exist").value("msg", "file not present"));
             }
             if !self.create {
-                return Err(Failure::Missing { path: destination.path, argument: "path".to_owned() });
+                return Err(destination.missing("path"));
             }
-            destination.needs_folder(host, "path")?;
         }
+        let folders = destination.folders(host, "path")?;
         let text = text_of(host, &destination)?;
         let (new, message) = self.edited(&text, wanted)?;
+        let message = if destination.found.is_none() && wanted { "File created" } else { message };
         let because = if message.is_empty() { "the block is as asked" } else { message };
-        Ok(self.settled(host, &destination, new, because)?.value("msg", message))
+        let mut plan = self.settled(host, &destination, new, because)?.value("msg", message);
+        plan.changes.splice(0..0, folders);
+        Ok(plan)
     }
 
     fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
@@ -181,7 +184,7 @@ impl BlockInFile {
         let mut new: Vec<String> = Vec::new();
         if wanted {
             new.push(format!("{first}\n"));
-            new.extend(self.block.lines().map(|line| format!("{line}\n")));
+            new.extend(self.block.split_inclusive('\n').map(|line| format!("{}\n", line.trim_end_matches('\n'))));
             new.push(format!("{last}\n"));
         }
         let known = match (begin, end) {
@@ -216,8 +219,7 @@ impl BlockInFile {
         let message = match (known, wanted) {
             _ if result == text => "",
             (_, false) => "Block removed",
-            (Some(_), true) => "Block updated",
-            (None, true) => "Block inserted",
+            (_, true) => "Block inserted",
         };
         Ok((result, message))
     }
@@ -237,7 +239,8 @@ impl BlockInFile {
     /// Plans the new text of the file.
     fn settled(&self, host: &dyn Probe, destination: &Destination, text: String, because: &str) -> Result<Plan, Failure> {
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
-        let manner = Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false };
+        let manner =
+            Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
         let changes = destination.changes(host, &Content::Bytes(text.into_bytes()), &manner)?;
         let because = match changes.first() {
             None => "the file is as asked",

@@ -68,9 +68,15 @@ impl Module for Command {
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let mut argv = match (&self.cmd, self.argv.is_empty()) {
-            (Some(_), false) => return Err(Failure::argument("argv", "`cmd` and `argv` say the same thing; give one of them")),
+            (Some(_), false) => {
+                return Err(Failure::argument("argv", "`cmd` and `argv` say the same thing: these parameters are mutually exclusive"));
+            }
             (None, true) => {
-                return Err(Failure::argument("cmd", "no command is given").hint("write it as `command: ls -l` or in `cmd` or `argv`"));
+                return Err(Failure::argument(
+                    "cmd",
+                    "no command is given: one of the following is required: `cmd`, `argv` or the free form",
+                )
+                .hint("write it as `command: ls -l` or in `cmd` or `argv`"));
             }
             (None, false) => self.argv.clone(),
             (Some(line), true) => split(line)?,
@@ -94,7 +100,8 @@ impl Module for Command {
         };
         let mut plan = call.plan(host)?;
         if self.executable.is_some() {
-            plan.warnings.push("`executable` has no effect on `command`; use `shell` for another shell".to_owned());
+            plan.warnings
+                .push("`executable` is no longer supported by `command`, and has no effect; use `shell` for another shell".to_owned());
         }
         Ok(plan)
     }

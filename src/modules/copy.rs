@@ -67,9 +67,8 @@ pub struct Copy {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
     /// What `prepare` found: the content of the file.
     #[schemars(skip)]
     _content: Option<Anything>,
@@ -168,7 +167,12 @@ impl Module for Copy {
 
     fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
         let dest = plan.values.get("dest").map(ToString::to_string).unwrap_or_default();
-        finished(plan.values.clone(), done, host, Path::new(&dest))
+        let mut values = finished(plan.values.clone(), done, host, Path::new(&dest))?;
+        // Of a file that was streamed, only the file itself tells.
+        if !values.contains_key("checksum") && values.get("state").and_then(Value::as_str) == Some("file") {
+            values.insert("checksum".into(), host.digest(Path::new(&dest), "sha1")?.into());
+        }
+        Ok(values)
     }
 }
 
@@ -249,7 +253,8 @@ impl Copy {
             let values = destination.values(host, &Content::Bytes(bytes), &Wanted::default())?;
             return Ok(Plan { values, ..Plan::nothing("the file exists, and `force: false` leaves it") });
         }
-        let manner = Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false };
+        let manner =
+            Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
         let changes = destination.changes(host, content, &manner)?;
         let because = match (changes.first(), &destination.found) {
             (None, _) => "the file is as asked",

@@ -132,6 +132,7 @@ impl Module for Fetch {
             backup: false,
             validate: None,
             secret: false,
+            in_place: false,
         });
         Ok(Plan { on_controller: changes, ..Plan::nothing("the controller has another file, or none") }.values(values))
     }

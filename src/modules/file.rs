@@ -9,7 +9,7 @@ use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted, missing};
 use crate::change::destination::{described, finished, ignored};
 use crate::change::probe::{FileKind, Stat};
-use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe};
+use crate::change::{Attributes, Before, Change, Content, Done, Effect, Failure, Output, Plan, Probe, Program};
 use crate::value::{Map, Value};
 
 /// Makes sure that a path is a file, a folder or a link, or is not there, with the owner, group and mode asked for.
@@ -51,7 +51,7 @@ pub struct File {
     group: Option<String>,
     /// Permissions: octal in quotes (`"0644"`) or clauses (`u=rw,g=r,o=`, `u+rwX`).
     mode: Option<FileMode>,
-    /// Accepted so that tasks need no change; flags of the file system are left as they are.
+    /// Flags of the file system, as `chattr` has them: `+i`, `-i`, `=ai`.
     #[serde(alias = "attr")]
     attributes: Option<String>,
     /// Accepted, with a warning: the SELinux context is kept as it is.
@@ -62,9 +62,8 @@ pub struct File {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
 }
 
 /// What a path shall be.
@@ -89,6 +88,7 @@ fn time_format() -> String {
 
 impl Module for File {
     const NAME: &'static str = "file";
+    const PATHS: &'static [&'static str] = &["path", "dest", "name", "src"];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Make a folder, with those above it",
@@ -141,7 +141,7 @@ impl Module for File {
             return Err(Failure::argument("recurse", "`recurse` goes with `state: directory` only"));
         }
         if self.src.is_some() && !matches!(state, State::Link | State::Hard) {
-            return Err(Failure::argument("src", "`src` goes with `state: link` and `state: hard` only"));
+            return Err(Failure::argument("src", "src option requires state to be 'link' or 'hard'"));
         }
         let mut plan = match state {
             State::Absent => removed(&path, now.as_ref())?,
@@ -156,8 +156,9 @@ impl Module for File {
             ("serole", self.serole.is_some()),
             ("setype", self.setype.is_some()),
             ("selevel", self.selevel.is_some()),
-            ("attributes", self.attributes.is_some()),
         ]));
+        self.flags(host, &path, &mut plan)?;
+        plan.values.insert("_diff".into(), told_diff(host, &path, now.as_ref(), &plan.changes)?);
         let name = if matches!(state, State::Link | State::Hard | State::Touch) { "dest" } else { "path" };
         plan = plan.value(name, path.display().to_string());
         if let (Some(stat), false) = (&now, state == State::Absent) {
@@ -174,6 +175,74 @@ impl Module for File {
         let absent = plan.values.get("state").and_then(Value::as_str) == Some("absent");
         if absent { Ok(plan.values.clone()) } else { finished(plan.values.clone(), done, host, &path) }
     }
+}
+
+/// Returns what changes at the path itself, as `register` gets it.
+fn told_diff(host: &dyn Probe, path: &Path, now: Option<&Stat>, changes: &[Change]) -> Result<Value, Failure> {
+    let shown = Value::from(path.display().to_string());
+    let (mut before, mut after) = (Map::from_iter([("path".into(), shown.clone())]), Map::from_iter([("path".into(), shown)]));
+    let state_now = now.map_or("absent", crate::change::destination::state_of);
+    let states = |from: &mut Map, to: &mut Map, state: &str| {
+        if state != state_now {
+            from.insert("state".into(), state_now.into());
+            to.insert("state".into(), state.into());
+        }
+    };
+    for change in changes {
+        match change {
+            Change::Directory { path: made, .. } if made == path => states(&mut before, &mut after, "directory"),
+            Change::Write { path: written, .. } if written == path => states(&mut before, &mut after, "touch"),
+            Change::Link { path: made, target, hard, .. } if made == path => {
+                states(&mut before, &mut after, if *hard { "hard" } else { "link" });
+                let current = now.and_then(|stat| stat.target.as_ref()).map(|target| target.display().to_string());
+                before.insert("src".into(), current.into());
+                after.insert("src".into(), target.display().to_string().into());
+            }
+            Change::Remove { path: removed, .. } if removed == path => {
+                states(&mut before, &mut after, "absent");
+                if now.is_some_and(|stat| stat.kind == FileKind::Directory) {
+                    before.insert("path_content".into(), content(host, path)?);
+                }
+            }
+            Change::Attributes { path: of, before: was, after: will, .. } if of == path => {
+                let number = |number: Option<u32>| number.map(Value::from);
+                let mode = |mode: Option<u32>| mode.map(|mode| Value::from(format!("{mode:04o}")));
+                let time = |time: Option<f64>| time.map(Value::from);
+                for (name, was, will) in [
+                    ("owner", number(was.uid), number(will.uid)),
+                    ("group", number(was.gid), number(will.gid)),
+                    ("mode", mode(was.mode), mode(will.mode)),
+                    ("mtime", time(was.mtime), time(will.mtime)),
+                    ("atime", time(was.atime), time(will.atime)),
+                ] {
+                    if let Some(will) = will {
+                        before.insert(name.into(), was.unwrap_or_default());
+                        after.insert(name.into(), will);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Value::map([("before", Value::from(before)), ("after", Value::from(after))]))
+}
+
+/// Returns everything in a folder: its `directories` and its `files`.
+fn content(host: &dyn Probe, folder: &Path) -> Result<Value, Failure> {
+    let (mut directories, mut files, mut open) = (Vec::new(), Vec::new(), vec![folder.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for name in host.list(&folder)?.unwrap_or_default() {
+            let path = folder.join(name);
+            let shown = path.display().to_string();
+            if host.stat(&path, false)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
+                directories.push(shown);
+                open.push(path);
+            } else {
+                files.push(shown);
+            }
+        }
+    }
+    Ok(Value::map([("directories", Value::from(directories)), ("files", Value::from(files))]))
 }
 
 fn word(state: State) -> &'static str {
@@ -209,11 +278,54 @@ impl File {
     fn state_by_default(&self, now: Option<&Stat>) -> State {
         match now.map(|stat| stat.kind) {
             _ if self.recurse => State::Directory,
-            _ if self.src.is_some() => State::Link,
             Some(FileKind::Directory) => State::Directory,
             Some(FileKind::Link) if !self.follow => State::Link,
             _ => State::File,
         }
+    }
+
+    /// Adds what gives the path the flags asked for: those that protect it come last, and go first.
+    fn flags(&self, host: &dyn Probe, path: &Path, plan: &mut Plan) -> Result<(), Failure> {
+        let Some(asked) = self.attributes.as_deref().filter(|asked| !asked.is_empty()) else { return Ok(()) };
+        let (operator, letters) = match asked.chars().next() {
+            Some(sign @ ('+' | '-' | '=')) => (sign, asked.get(1..).unwrap_or_default()),
+            _ => ('=', asked),
+        };
+        if !letters.chars().all(|c| c.is_ascii_alphabetic()) {
+            return Err(Failure::argument("attributes", format!("`{asked}` is not a list of flags such as `+i`")));
+        }
+        let shown = path.display().to_string();
+        let ask = ["lsattr", "-d", &shown];
+        let now = if host.stat(path, false)?.is_some() { host.query(&ask)? } else { Output::default() };
+        let text = String::from_utf8_lossy(&now.stdout).into_owned();
+        if now.rc != 0 {
+            return Err(
+                Failure::argument("attributes", format!("the flags of `{shown}` cannot be read")).hint("not every file system has them")
+            );
+        }
+        // `e` is the file system's own business.
+        let has: Vec<char> = text.split_whitespace().next().unwrap_or_default().chars().filter(|c| !"-e".contains(*c)).collect();
+        let will: Vec<char> = match operator {
+            '+' => has.iter().copied().chain(letters.chars().filter(|c| !has.contains(c))).collect(),
+            '-' => has.iter().copied().filter(|c| !letters.contains(*c)).collect(),
+            _ => letters.chars().collect(),
+        };
+        if has.iter().all(|c| will.contains(c)) && will.iter().all(|c| has.contains(c)) {
+            return Ok(());
+        }
+        let argv = ["chattr", &format!("{operator}{letters}"), &shown].map(str::to_owned).to_vec();
+        let stdout = format!("{} {shown}\n", will.iter().collect::<String>()).into_bytes();
+        let change = Change::Run {
+            program: Program { argv, accept: vec![0], ..Program::default() },
+            effects: vec![Effect::QueryPrints { argv: ask.map(str::to_owned).to_vec(), stdout }],
+            summary: format!("set the flags {operator}{letters} of {shown}"),
+        };
+        if plan.changes.is_empty() {
+            plan.because = "the flags of the file system differ".to_owned();
+        }
+        let at = if operator == '-' { 0 } else { plan.changes.len() };
+        plan.changes.insert(at, change);
+        Ok(())
     }
 
     fn wanted(&self) -> Wanted<'_> {
@@ -310,6 +422,7 @@ impl File {
                 backup: false,
                 validate: None,
                 secret: false,
+                in_place: false,
             };
             return Ok(Plan::one("the file is missing", change));
         };

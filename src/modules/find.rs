@@ -129,6 +129,7 @@ struct Search {
 
 impl Module for Find {
     const NAME: &'static str = "find";
+    const PATHS: &'static [&'static str] = &["paths", "path", "name"];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Certificates in a folder",
@@ -185,8 +186,7 @@ impl Found {
 impl Find {
     fn search(&self) -> Result<Search, Failure> {
         let names = |argument: &str, texts: &[String]| texts.iter().map(|text| self.name(argument, text)).collect::<Result<Vec<_>, _>>();
-        let flags = if self.read_whole_file { "m" } else { "" };
-        let contains = self.contains.as_deref().map(|text| pattern::compile(text, flags)).transpose();
+        let contains = self.contains.as_deref().map(|text| pattern::compile(text, "")).transpose();
         Ok(Search {
             patterns: names("patterns", &self.patterns)?,
             excludes: names("excludes", &self.excludes)?,

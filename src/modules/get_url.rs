@@ -69,6 +69,15 @@ pub struct GetUrl {
     /// The `User-Agent` header.
     #[serde(default = "agent")]
     http_agent: String,
+    /// Accepted for old playbooks: a `.netrc` file is never read.
+    #[serde(rename = "use_netrc")]
+    _use_netrc: Option<bool>,
+    /// Accepted for old playbooks; the ciphers that are offered are all sound.
+    #[serde(rename = "ciphers")]
+    _ciphers: Option<Vec<String>>,
+    /// Accepted for old playbooks: no header of authentication follows a redirect to another host.
+    #[serde(rename = "unredirected_headers")]
+    _unredirected_headers: Option<Vec<String>>,
     /// Accepted for old playbooks: the file is always made beside its place.
     #[serde(rename = "tmp_dest")]
     _tmp_dest: Option<String>,

@@ -56,6 +56,9 @@ impl Module for Group {
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         check_name(&self.name, "group")?;
+        if self.non_unique && self.gid.is_none() {
+            return Err(Failure::argument("non_unique", "`non_unique` needs `gid`, the number that another group may have too"));
+        }
         let found = host.group(&self.name)?.filter(|group| group.name == self.name);
         let plan = match (self.state, &found) {
             (Presence::Absent, None) => Plan::nothing("there is no such group"),

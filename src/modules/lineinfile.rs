@@ -67,9 +67,8 @@ pub struct LineInFile {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
 }
 
 /// Whether the line shall be there.
@@ -83,6 +82,7 @@ enum State {
 
 impl Module for LineInFile {
     const NAME: &'static str = "lineinfile";
+    const PATHS: &'static [&'static str] = &["path", "dest", "destfile", "name"];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Set a value, whether its line is there or not",
@@ -134,13 +134,21 @@ impl Module for LineInFile {
         let Some(line) = self.line.as_deref() else { return Err(Failure::argument("line", "`line` is required")) };
         if destination.found.is_none() {
             if !self.create {
-                return Err(Failure::Missing { path: destination.path, argument: "path".to_owned() });
+                return Err(destination.missing("path"));
             }
-            destination.needs_folder(host, "path")?;
         }
+        let folders = destination.folders(host, "path")?;
         let text = text_of(host, &destination)?;
         let (text, message) = self.present(&text, line)?;
-        Ok(self.settled(host, &destination, text, &message)?.value("msg", message))
+        let mut plan = self.settled(host, &destination, text, &message)?.value("msg", message);
+        if self.regexp.as_deref() == Some("") {
+            plan.warnings
+                .push("the regular expression is an empty string, which matches every line; `^` says so without this warning".to_owned());
+        } else if self.search_string.as_deref() == Some("") {
+            plan.warnings.push("the search string is empty, which matches every line".to_owned());
+        }
+        plan.changes.splice(0..0, folders);
+        Ok(plan)
     }
 
     fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
@@ -274,7 +282,8 @@ impl LineInFile {
     /// Plans the new text of the file.
     fn settled(&self, host: &dyn Probe, destination: &Destination, text: String, because: &str) -> Result<Plan, Failure> {
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
-        let manner = Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false };
+        let manner =
+            Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
         let changes = destination.changes(host, &Content::Bytes(text.into_bytes()), &manner)?;
         let because = match changes.first() {
             None => "the file is as asked",

@@ -13,13 +13,19 @@ use crate::value::{Map, Value, arguments};
 
 mod add_host;
 mod apt;
+mod apt_key;
+mod apt_repository;
 mod assemble;
 mod assert;
+mod authorized_key;
 mod blockinfile;
 mod certificate;
 mod certificate_authority;
 mod command;
 mod copy;
+mod cron;
+mod deb822_repository;
+mod debconf;
 mod debug;
 mod elasticsearch_cluster_settings;
 mod elasticsearch_cross_cluster_api_key;
@@ -33,23 +39,32 @@ mod fetch;
 mod file;
 mod find;
 mod get_url;
+mod getent;
 mod group;
 mod group_by;
+mod hostname;
 mod include_vars;
+mod ini_file;
+pub mod instead;
+mod known_hosts;
 mod lineinfile;
 mod meta;
 mod package;
+mod package_facts;
 mod pause;
 mod ping;
 mod raw;
 mod replace;
 mod script;
+pub mod script_module;
 mod service;
+mod service_facts;
 mod set_fact;
 mod setup;
 mod shell;
 mod slurp;
 mod stat;
+mod sysctl;
 mod systemd;
 mod systemd_service;
 mod tempfile;
@@ -64,13 +79,19 @@ mod yaml_settings;
 pub const ALL: &[Entry] = &[
     Entry::of::<add_host::AddHost>(),
     Entry::of::<apt::Apt>(),
+    Entry::of::<apt_key::AptKey>(),
+    Entry::of::<apt_repository::AptRepository>(),
     Entry::of::<assemble::Assemble>(),
     Entry::of::<assert::Assert>(),
+    Entry::of::<authorized_key::AuthorizedKey>(),
     Entry::of::<blockinfile::BlockInFile>(),
     Entry::of::<certificate::CertificateModule>(),
     Entry::of::<certificate_authority::CertificateAuthority>(),
     Entry::of::<command::Command>(),
     Entry::of::<copy::Copy>(),
+    Entry::of::<cron::Cron>(),
+    Entry::of::<deb822_repository::Deb822Repository>(),
+    Entry::of::<debconf::Debconf>(),
     Entry::of::<debug::Debug>(),
     Entry::of::<elasticsearch_cluster_settings::ElasticsearchClusterSettings>(),
     Entry::of::<elasticsearch_cross_cluster_api_key::ElasticsearchCrossClusterApiKey>(),
@@ -84,23 +105,31 @@ pub const ALL: &[Entry] = &[
     Entry::of::<file::File>(),
     Entry::of::<find::Find>(),
     Entry::of::<get_url::GetUrl>(),
+    Entry::of::<getent::Getent>(),
     Entry::of::<group::Group>(),
     Entry::of::<group_by::GroupBy>(),
+    Entry::of::<hostname::Hostname>(),
     Entry::of::<include_vars::IncludeVars>(),
+    Entry::of::<ini_file::IniFile>(),
+    Entry::of::<known_hosts::KnownHosts>(),
     Entry::of::<lineinfile::LineInFile>(),
     Entry::of::<meta::Meta>(),
     Entry::of::<package::Package>(),
+    Entry::of::<package_facts::PackageFacts>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<ping::Ping>(),
     Entry::of::<raw::Raw>(),
     Entry::of::<replace::Replace>(),
     Entry::of::<script::Script>(),
+    Entry::of::<script_module::ScriptModule>(),
     Entry::of::<service::Service>(),
+    Entry::of::<service_facts::ServiceFacts>(),
     Entry::of::<set_fact::SetFact>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
     Entry::of::<slurp::Slurp>(),
     Entry::of::<stat::StatModule>(),
+    Entry::of::<sysctl::Sysctl>(),
     Entry::of::<systemd::Systemd>(),
     Entry::of::<systemd_service::SystemdService>(),
     Entry::of::<tempfile::Tempfile>(),
@@ -118,6 +147,10 @@ pub trait Module: DeserializeOwned + JsonSchema {
     const NAME: &'static str;
     /// Tasks that are documentation and test at once.
     const EXAMPLES: &'static [Example];
+    /// The collection whose module of this name it stands for.
+    const COLLECTION: &'static str = "ansible.builtin";
+    /// Arguments that are paths of the host: a `~` at their beginning and `$NAME` in them are replaced there.
+    const PATHS: &'static [&'static str] = &["path", "dest", "src"];
     /// Where `plan` runs.
     const RUNS: Runs = Runs::OnHost;
     /// Whether a second run changes nothing. A command cannot promise that.
@@ -217,6 +250,8 @@ pub struct Example {
 pub struct Entry {
     /// See [`Module::NAME`].
     pub name: &'static str,
+    /// See [`Module::COLLECTION`].
+    pub collection: &'static str,
     /// See [`Module::EXAMPLES`].
     pub examples: &'static [Example],
     /// See [`Module::RUNS`].
@@ -250,6 +285,7 @@ impl Entry {
     const fn of<M: Module>() -> Self {
         Self {
             name: M::NAME,
+            collection: M::COLLECTION,
             examples: M::EXAMPLES,
             runs: M::RUNS,
             rests: M::RESTS,
@@ -260,8 +296,8 @@ impl Entry {
             schema: || schema_for!(M),
             check: |map| Ok(arguments::from_map::<M>(map).map(|_| ())?),
             prepare: M::prepare,
-            plan: |map, host| arguments::from_map::<M>(map)?.plan(host),
-            result: |map, plan, done, host| arguments::from_map::<M>(map)?.result(plan, done, host),
+            plan: |map, host| arguments::from_map::<M>(with_paths::<M>(map, host)?.as_ref())?.plan(host),
+            result: |map, plan, done, host| arguments::from_map::<M>(with_paths::<M>(map, host)?.as_ref())?.result(plan, done, host),
         }
     }
 
@@ -279,6 +315,30 @@ impl std::fmt::Debug for Entry {
     }
 }
 
+/// Returns the arguments with the host's own meaning of `~` and `$NAME` in paths.
+fn with_paths<'a, M: Module>(map: &'a Map, host: &dyn Probe) -> Result<std::borrow::Cow<'a, Map>, Failure> {
+    let means_more = |value: &Value| value.as_str().is_some_and(|text| text.starts_with('~') || text.contains('$'));
+    let mut map = std::borrow::Cow::Borrowed(map);
+    if M::RUNS != Runs::OnHost {
+        return Ok(map);
+    }
+    for name in M::PATHS {
+        let expanded = match map.get(*name) {
+            Some(Value::Str(text)) if means_more(&Value::Str(text.clone())) => Value::from(command::expand(host, text)?),
+            Some(Value::List(items)) if items.iter().any(means_more) => {
+                let expanded = |item: &Value| match item {
+                    Value::Str(text) => command::expand(host, text).map(Value::from),
+                    other => Ok(other.clone()),
+                };
+                Value::list(items.iter().map(expanded).collect::<Result<Vec<_>, _>>()?)
+            }
+            _ => continue,
+        };
+        map.to_mut().insert((*name).into(), expanded);
+    }
+    Ok(map)
+}
+
 /// Keeps the texts of these arguments out of every output.
 pub(crate) fn keep_secret(arguments: &Map, controller: &dyn Controller, names: &[&str]) {
     for name in names {
@@ -291,9 +351,11 @@ pub(crate) fn keep_secret(arguments: &Map, controller: &dyn Controller, names: &
 /// Collections whose modules are meant by their short names too.
 const COLLECTIONS: &[&str] = &["ansible.builtin.", "ansible.legacy.", "windlass."];
 
-/// Returns the short name of a module: `ansible.builtin.copy` is `copy`.
+/// Returns the short name of a module: `ansible.builtin.copy` is `copy`, and `ansible.posix.sysctl` is `sysctl`.
 pub fn short_name(name: &str) -> &str {
-    COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).unwrap_or(name)
+    let ours = |(collection, short): &(&str, &str)| ALL.iter().any(|entry| entry.collection == *collection && entry.name == *short);
+    let of_collection = || name.rsplit_once('.').filter(ours).map(|(_, short)| short);
+    COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).or_else(of_collection).unwrap_or(name)
 }
 
 /// Returns the module called `name`, short (`copy`) or full (`ansible.builtin.copy`).

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::apt::{Apt, State};
-use super::{Example, Module};
+use super::{Controller, Example, Module};
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 use crate::value::{Map, arguments};
 
@@ -59,6 +59,18 @@ impl Module for Package {
         changes: true,
     }];
 
+    fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
+        if !arguments.contains_key("use") {
+            let named = controller.expression("ansible_package_use | default('')")?;
+            if let Some(named) =
+                named.as_str().filter(|named| !named.is_empty() && named.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)))
+            {
+                arguments.insert("use".into(), crate::modules::short_name(named).into());
+            }
+        }
+        Ok(())
+    }
+
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let mut there = Vec::new();
         for (path, ..) in MANAGERS {
@@ -85,7 +97,8 @@ impl Module for Package {
             }
             "dnf" | "dnf5" | "yum" => self.with_rpm(host, name),
             "" => Err(Failure::failed("the host has no package manager that is known")),
-            other => Err(Failure::failed(format!("packages of `{other}` are not supported")).hint("use `command` with `creates`")),
+            other => Err(Failure::failed(format!("Could not find a matching action for the package manager `{other}`"))
+                .hint("use `command` with `creates`")),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Module for Ping {
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         if self.data == "crash" {
-            return Err(Failure::failed("asked to crash by `data: crash`"));
+            return Err(Failure::failed("Task failed: Module failed: boom, as `data: crash` asks"));
         }
         Ok(Plan::nothing("the host answers").value("ping", self.data.as_str()))
     }

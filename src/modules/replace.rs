@@ -52,13 +52,13 @@ pub struct Replace {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
 }
 
 impl Module for Replace {
     const NAME: &'static str = "replace";
+    const PATHS: &'static [&'static str] = &["path", "dest", "destfile", "name"];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Rename a host wherever it is named",
@@ -85,7 +85,7 @@ impl Module for Replace {
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let destination = Destination::find(host, Path::new(&self.path), true, "path")?;
         if destination.found.is_none() {
-            return Err(Failure::Missing { path: destination.path, argument: "path".to_owned() });
+            return Err(destination.missing("path"));
         }
         let text = text_of(host, &destination)?;
         let wrong = |message| Failure::argument("regexp", message);
@@ -97,7 +97,8 @@ impl Module for Replace {
             return Ok(plan.value("msg", message));
         };
         let part = text.get(from..to).unwrap_or_default();
-        let (new, count) = pattern::replace_all(&regexp, part, &self.replace).map_err(|message| Failure::argument("replace", message))?;
+        let (new, count) = pattern::replace_all(&regexp, part, &self.replace)
+            .map_err(|message| Failure::argument("replace", format!("Unable to process replace: {message}")))?;
         let whole = format!("{}{new}{}", text.get(..from).unwrap_or_default(), text.get(to..).unwrap_or_default());
         let message = if count > 0 && whole != text { format!("{count} replacements made") } else { String::new() };
         Ok(self.settled(host, &destination, whole, &message)?.value("msg", message))
@@ -151,7 +152,8 @@ impl Replace {
     /// Plans the new text of the file.
     fn settled(&self, host: &dyn Probe, destination: &Destination, text: String, because: &str) -> Result<Plan, Failure> {
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
-        let manner = Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false };
+        let manner =
+            Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
         let changes = destination.changes(host, &Content::Bytes(text.into_bytes()), &manner)?;
         let because = match changes.first() {
             None => "the file is as asked",

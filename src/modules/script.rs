@@ -56,7 +56,9 @@ impl Module for Script {
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         let line = ["cmd", "_raw_params"].iter().find_map(|name| arguments.get(*name)).and_then(Value::as_str).unwrap_or_default();
         let words = split(line)?;
-        let Some(name) = words.first() else { return Err(Failure::argument("cmd", "no script is given")) };
+        let Some(name) = words.first() else {
+            return Err(Failure::argument("cmd", "no script is given: one of the following is required: `cmd` or the free form"));
+        };
         let path = controller.find("files", name)?;
         let bytes = controller.read(&path)?;
         let text = base64::engine::general_purpose::STANDARD.encode(bytes);

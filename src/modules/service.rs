@@ -26,6 +26,11 @@ pub struct Service {
     pattern: Option<String>,
     /// Seconds between stop and start of a restart.
     sleep: Option<u64>,
+    /// Whether systemd, where it is, reads its files again first.
+    #[serde(default, alias = "daemon-reload")]
+    daemon_reload: bool,
+    /// Whether the service is masked, where systemd manages it.
+    masked: Option<bool>,
     /// Accepted for old playbooks; init scripts have their own.
     #[serde(rename = "runlevel")]
     _runlevel: Option<String>,
@@ -45,7 +50,7 @@ impl Module for Service {
     }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
-        if self.state.is_none() && self.enabled.is_none() {
+        if self.state.is_none() && self.enabled.is_none() && !self.daemon_reload && self.masked.is_none() {
             return Err(Failure::argument("state", "neither `state` nor `enabled` is given, so there is nothing to do"));
         }
         let mut unit = host.unit(&self.name, "system")?;
@@ -59,7 +64,7 @@ impl Module for Service {
             scope: "system",
             state: self.state,
             enabled: self.enabled,
-            masked: None,
+            masked: self.masked,
             force: false,
             no_block: false,
         };
@@ -76,6 +81,10 @@ impl Module for Service {
             && unit.active
         {
             plan.changes = self.slow_restart(&plan.changes, seconds);
+        }
+        if self.daemon_reload && !unit.properties.is_empty() && super::systemd::needs_reload(host, &self.name, &unit)? {
+            let action = crate::change::UnitAction::DaemonReload;
+            plan.changes.insert(0, Change::Unit { name: String::new(), action, scope: "system".to_owned(), before: unit.clone() });
         }
         if plan.changes.is_empty() {
             plan = plan.values(plain_state(&self.name, &unit));

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::probe::FileKind;
 use crate::change::{Failure, Plan, Probe};
 
 /// Returns the content of a file of the host as base64, so that any content comes whole: `{{ file.content | b64decode }}`.
@@ -24,8 +25,21 @@ impl Module for Slurp {
         &[Example { title: "Read a file", task: "{src: /etc/motd}", given: &[("/etc/motd", "hi\n")], changes: false }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
-        let Some(bytes) = host.read(Path::new(&self.src))? else {
-            return Err(Failure::Missing { path: self.src.as_str().into(), argument: "src".to_owned() });
+        let path = Path::new(&self.src);
+        let wrong = |what: String| Failure::argument("src", what);
+        let file_above = path.ancestors().skip(1).find_map(|above| host.stat(above, true).ok().flatten());
+        if file_above.is_some_and(|stat| stat.kind != FileKind::Directory) {
+            return Err(wrong(format!("Unable to slurp file: `{}` is below something that is no directory", self.src)));
+        }
+        let Some(bytes) = host.read(path).map_err(|failure| match failure {
+            Failure::Io { message, .. } if matches!(host.stat(path, true), Ok(Some(stat)) if stat.kind == FileKind::Directory && !message.contains("denied")) => {
+                wrong(format!("Source is a directory and must be a file: {}", self.src))
+            }
+            Failure::Io { message, .. } if message.contains("denied") => wrong(format!("File is not readable: {}", self.src)),
+            other => other,
+        })?
+        else {
+            return Err(wrong(format!("File not found: {}", self.src)));
         };
         Ok(Plan::nothing("the file was read")
             .value("content", base64::engine::general_purpose::STANDARD.encode(bytes))

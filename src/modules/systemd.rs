@@ -118,7 +118,7 @@ const AS_ASKED: &str = "the unit is as asked";
 const FOLDERS: &[&str] = &["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
 
 /// Whether systemd has not read the files of a unit as they are (or would be) now.
-fn needs_reload(host: &dyn Probe, name: &str, unit: &UnitState) -> Result<bool, Failure> {
+pub(super) fn needs_reload(host: &dyn Probe, name: &str, unit: &UnitState) -> Result<bool, Failure> {
     if !unit.exists || property(unit, "NeedDaemonReload") == Some("yes") {
         return Ok(true);
     }
@@ -166,7 +166,7 @@ impl Wish<'_> {
             _ => {}
         }
         // Such units have no [Install] part: they can be neither enabled nor disabled.
-        let fixed = matches!(property(unit, "UnitFileState"), Some("static" | "indirect" | "generated" | "transient"));
+        let fixed = matches!(property(unit, "UnitFileState"), Some("static" | "generated" | "transient"));
         match self.enabled {
             Some(true) if !unit.enabled && !fixed => actions.push(UnitAction::Enable),
             Some(false) if unit.enabled && !fixed => actions.push(UnitAction::Disable),
@@ -255,7 +255,7 @@ fn not_found(host: &dyn Probe, name: &str, scope: &str) -> Failure {
     let argv = ["systemctl", &scope, "list-unit-files", "--no-legend", "--plain", "--no-pager", "--type=service"];
     let listing = host.query(&argv).map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
     let near = near(name, listing.lines().filter_map(|line| line.split_whitespace().next()));
-    let failure = Failure::failed(format!("could not find the requested service `{name}`: the host has no such unit"));
+    let failure = Failure::failed(format!("Could not find the requested service {name}: the host has no such unit"));
     if near.is_empty() {
         failure.hint("see whether the package that brings it is installed")
     } else {

@@ -64,8 +64,11 @@ impl Module for Tempfile {
             Some(_) => return Err(Failure::argument("path", format!("`{folder}` is not a directory"))),
             None => return Err(Failure::Missing { path: folder.into(), argument: "path".to_owned() }),
         }
-        if self.prefix.contains('/') || self.suffix.contains('/') {
-            return Err(Failure::argument("prefix", "a name has no `/` in it"));
+        for (argument, part) in [("prefix", &self.prefix), ("suffix", &self.suffix)] {
+            if part.contains('/') {
+                let message = format!("{argument} must be a valid file name component, without `/`, which `{part}` is not");
+                return Err(Failure::argument(argument, message));
+            }
         }
         let path = self.new_name(host, Path::new(&folder))?;
         let change = match self.state {
@@ -80,6 +83,7 @@ impl Module for Tempfile {
                 backup: false,
                 validate: None,
                 secret: false,
+                in_place: false,
             },
         };
         let (state, mode) = if self.state == State::File { ("file", "0600") } else { ("directory", "0700") };

@@ -70,9 +70,8 @@ pub struct Template {
     setype: Option<String>,
     /// See `seuser`.
     selevel: Option<String>,
-    /// Accepted so that tasks need no change; every write is atomic.
-    #[serde(default)]
-    unsafe_writes: bool,
+    /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
+    unsafe_writes: Option<bool>,
     /// What `prepare` rendered.
     #[schemars(skip)]
     _content: Option<Anything>,
@@ -158,7 +157,8 @@ impl Module for Template {
         if !self.force && destination.found.is_some() {
             return Ok(Plan { values, ..Plan::nothing("the file exists, and `force: false` leaves it") });
         }
-        let manner = Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false };
+        let manner =
+            Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
         let changes = destination.changes(host, &content, &manner)?;
         let because = match (changes.first(), &destination.found) {
             (None, _) => "the file is as asked",

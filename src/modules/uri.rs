@@ -90,6 +90,18 @@ pub struct Uri {
     /// The `User-Agent` header.
     #[serde(default = "agent")]
     http_agent: String,
+    /// Accepted for old playbooks: a `.netrc` file is never read.
+    #[serde(rename = "use_netrc")]
+    _use_netrc: Option<bool>,
+    /// Accepted for old playbooks; the ciphers that are offered are all sound.
+    #[serde(rename = "ciphers")]
+    _ciphers: Option<Vec<String>>,
+    /// Accepted for old playbooks: no header of authentication follows a redirect to another host.
+    #[serde(rename = "unredirected_headers")]
+    _unredirected_headers: Option<Vec<String>>,
+    /// Accepted for old playbooks: an answer that is compressed is unpacked only where it was asked for.
+    #[serde(rename = "decompress")]
+    _decompress: Option<bool>,
     /// Accepted for old playbooks; a `GET` is never answered from a cache.
     #[serde(default, rename = "force")]
     _force: bool,

@@ -1,8 +1,10 @@
 //! From a task as written to a task ready to be carried out: conditions, keywords, arguments.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::change::{Failure, Mode};
+use crate::load::library;
 use crate::load::playbook::{Action, Keywords, Located, Task};
 use crate::modules::{self, Entry, Runs};
 use crate::run::Run;
@@ -107,15 +109,20 @@ impl Step {
         let Action::Module { name, name_span, .. } = &self.task.action else {
             return Err(Diagnostic::error("an include is no module").at(self.task.span).into());
         };
-        let entry = match name.contains("{{") {
-            true => self.module(&self.rendered(&Value::text(name, *name_span), variables, engine)?.to_string(), *name_span)?,
-            false => self.module(name, *name_span)?,
+        let named = match name.contains("{{") {
+            true => self.rendered(&Value::text(name, *name_span), variables, engine)?.to_string(),
+            false => name.clone(),
         };
+        let own = self.own_module(&named);
+        let entry = self.module(if own.is_some() { "script_module" } else { &named }, *name_span)?;
         let mode = self.mode(variables, engine)?;
         let diff = self.flag(|keywords| keywords.diff.as_ref(), variables, engine)?.unwrap_or(self.run.settings.diff);
         let variables =
             variables.with([("ansible_check_mode", Value::Bool(mode == Mode::Check)), ("ansible_diff_mode", Value::Bool(diff))]);
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
+        if let Some(path) = &own {
+            arguments = self.for_own_module(path, arguments, mode, diff);
+        }
         let delegate = self.delegate(&variables, engine)?;
         let seat = match entry.runs {
             Runs::WithoutHost => Seat::default(),
@@ -143,7 +150,8 @@ impl Step {
             (entry.check)(&arguments).map_err(Stop::Failed)?;
         }
         let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| key.text.clone());
-        Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate, step })
+        let alone = mode == Mode::Check && !self.run.settings.check;
+        Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate, step, alone })
     }
 
     /// Returns the seconds that the task may take; `None`: as long as it likes.
@@ -169,10 +177,28 @@ impl Step {
     }
 
     fn module(&self, name: &str, span: crate::source::Span) -> Result<&'static Entry, Stop> {
-        modules::find(name).ok_or_else(|| {
-            let names = modules::ALL.iter().map(|entry| entry.name);
-            Diagnostic::error(format!("there is no module `{name}`")).at(span).did_you_mean(modules::short_name(name), names).into()
-        })
+        modules::find(name).ok_or_else(|| crate::load::check::unknown_module(name, span).into())
+    }
+
+    /// Returns the program of a module that the user brings along.
+    fn own_module(&self, name: &str) -> Option<PathBuf> {
+        library::find(name, self.run.search(&self.stage, &self.frame, &self.task).folders())
+    }
+
+    /// Returns the arguments with which the user's own module is run, the task's among them, and what Ansible tells modules besides.
+    fn for_own_module(&self, path: &Path, mut arguments: Map, mode: Mode, diff: bool) -> Map {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        for (key, value) in [
+            ("_ansible_check_mode", Value::Bool(mode == Mode::Check)),
+            ("_ansible_diff", Value::Bool(diff)),
+            ("_ansible_no_log", Value::Bool(false)),
+            ("_ansible_debug", Value::Bool(false)),
+            ("_ansible_verbosity", Value::from(i64::from(self.run.settings.verbosity))),
+            ("_ansible_module_name", Value::from(name)),
+        ] {
+            arguments.insert(key.into(), value);
+        }
+        Map::from_iter([("path".into(), path.display().to_string().into()), ("arguments".into(), Value::from(arguments))])
     }
 
     /// Whether changes are made: not in a check, unless the task says `check_mode: false` or that it only reads.
@@ -258,13 +284,21 @@ impl Step {
         }
     }
 
+    /// Returns the module's name as the task has it, without its collection.
+    fn module_name<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        match &self.task.action {
+            Action::Module { name, .. } => modules::short_name(name),
+            _ => entry.name,
+        }
+    }
+
     /// Returns what `module_defaults` has for the module, inner ones over outer ones.
     fn module_defaults(&self, entry: &Entry, variables: &TaskVariables, engine: &SharedEngine) -> Result<Map, Stop> {
         let mut all = Map::new();
         for located in self.frame.all(&self.task, |keywords| &keywords.module_defaults) {
             let Some(defaults) = located.value.as_map() else { continue };
             for (name, value) in defaults {
-                let is_ours = name.as_str().is_some_and(|name| modules::short_name(name) == entry.name);
+                let is_ours = name.as_str().is_some_and(|name| modules::short_name(name) == self.module_name(entry));
                 if is_ours && let Value::Map(map) = engine.render(value, variables)? {
                     all.extend(map.iter().filter(|(_, value)| !is_omit(value)).map(|(name, value)| (name.clone(), value.clone())));
                 }

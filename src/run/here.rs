@@ -113,6 +113,9 @@ impl Hands for Here {
                 let work = module_work(entry, arguments, task.mode, task.diff);
                 on_item(index, self.work(task.mode, task.environment.clone(), task.timeout, work).await);
             }
+            if task.alone {
+                self.machine.lock().unwrap_or_else(PoisonError::into_inner).forget_all();
+            }
             Ok(())
         }
         .boxed()
@@ -201,6 +204,7 @@ mod tests {
             timeout: None,
             foreseen: Vec::new(),
             step: None,
+            alone: false,
         }
     }
 

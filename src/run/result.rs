@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::change::{Change, Failure, Mode, Outcome, Then};
+use crate::change::{Change, Difference, Failure, Mode, Outcome, Then};
 use crate::report::event::{Status, TaskResult};
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
@@ -206,7 +206,13 @@ impl Step {
             result.ignored = self.is_ignored(variables, engine);
         }
         let notice = (result.status == Status::Changed).then_some(Notice::Surely);
-        let register = Value::from(values.clone());
+        let told = values.shift_remove("diff");
+        let asked = values.shift_remove("_diff").or_else(|| registered_diff(ready.entry.name, &outcome)).filter(|_| ready.diff);
+        let mut registered = values.clone();
+        if let Some(diff) = told.or(asked) {
+            registered.insert("diff".into(), diff);
+        }
+        let register = Value::from(registered);
         result.values = values;
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
     }
@@ -381,6 +387,26 @@ fn opaque(outcome: &Outcome) -> Option<String> {
     let foreseen = outcome.foreseen.iter().zip(&outcome.summary);
     let mut opaque = foreseen.filter(|(change, _)| matches!(change, Change::Run { effects, .. } if effects.is_empty()));
     opaque.next().map(|(_, summary)| format!("would {summary}"))
+}
+
+/// Modules that register a list of differences; others register one.
+const LISTS_OF_DIFFERENCES: &[&str] = &["blockinfile", "copy", "lineinfile", "template"];
+
+/// Returns what `register` gets as `diff`.
+fn registered_diff(module: &str, outcome: &Outcome) -> Option<Value> {
+    let one = |difference: &Difference| {
+        let texts = [
+            ("before_header", &difference.before_header),
+            ("after_header", &difference.after_header),
+            ("before", &difference.before),
+            ("after", &difference.after),
+        ];
+        Value::map(texts.map(|(name, text)| (name, Value::str(text))))
+    };
+    if LISTS_OF_DIFFERENCES.contains(&module) {
+        return Some(Value::list(outcome.diff.iter().map(one)));
+    }
+    outcome.diff.first().map(one)
 }
 
 /// Returns what `register` gets.

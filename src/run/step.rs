@@ -106,6 +106,8 @@ pub(super) struct Ready {
     pub(super) delegate: Option<Arc<str>>,
     /// The key of this part of the step.
     pub(super) step: Option<String>,
+    /// Whether it only checks, within a run that does not.
+    pub(super) alone: bool,
 }
 
 impl Ready {
@@ -131,6 +133,7 @@ impl Ready {
             timeout: self.timeout,
             foreseen: Vec::new(),
             step: self.step.clone().filter(|_| self.mode == Mode::Apply),
+            alone: self.alone,
         }
     }
 }

@@ -78,6 +78,7 @@ impl World for Outside {
             backup: false,
             validate: None,
             secret: true,
+            in_place: false,
         });
         let plan = Plan::all("a generated password is kept", changes);
         let (_, outcome) = carry_out(&mut Host::new(), &plan, Mode::Apply, false);

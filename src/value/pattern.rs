@@ -114,6 +114,11 @@ pub fn expand(captures: &Captures<'_>, template: &str) -> Result<String, String>
             Some('r') => out.push('\r'),
             Some('0') => out.push('\0'),
             Some('\\') | None => out.push('\\'),
+            Some('a') => out.push('\u{7}'),
+            Some('b') => out.push('\u{8}'),
+            Some('f') => out.push('\u{c}'),
+            Some('v') => out.push('\u{b}'),
+            Some(letter) if letter.is_ascii_alphabetic() => return Err(format!("`{template}` has the unknown escape `\\{letter}`")),
             Some(other) => {
                 out.push('\\');
                 out.push(other);

@@ -28,13 +28,8 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 fn pattern(given: &Given<'_, '_>, default: &str) -> Outcome<bool> {
-    let text = match &given.subject {
-        Value::Str(text) => text.to_string(),
-        Value::List(_) | Value::Map(_) | Value::Null => {
-            return fail(format!("the test `{}` takes a text, not {}", given.name, given.subject.type_name()));
-        }
-        other => other.to_string(),
-    };
+    // Anything can be searched, as the text that it is printed as.
+    let text = given.subject.to_string();
     let pattern = given.argument(0, "pattern").map(ToString::to_string).unwrap_or_default();
     let kind = given.argument(3, "match_type").filter(|_| given.name == "regex").map_or_else(|| default.to_owned(), ToString::to_string);
     let pattern = match kind.as_str() {
