@@ -35,6 +35,16 @@ fn needs_more_than_files(entry: &Entry) -> bool {
             "group",
             "setup",
             "getent",
+            "reboot",
+            "postgresql_user",
+            "postgresql_privs",
+            "postgresql_db",
+            "pip",
+            "locale_gen",
+            "iptables",
+            "git",
+            "dpkg_selections",
+            "alternatives",
             "hostname",
             "package_facts",
             "script_module",
@@ -45,7 +55,7 @@ fn needs_more_than_files(entry: &Entry) -> bool {
 
 /// Modules that make something random each time: a key, a name, a salt.
 fn is_random(entry: &Entry) -> bool {
-    ["certificate", "certificate_authority", "elasticsearch_keystore", "tempfile"].contains(&entry.name)
+    ["certificate", "certificate_authority", "elasticsearch_keystore", "openssl_privatekey", "tempfile"].contains(&entry.name)
 }
 
 /// The controller of a test: files in a folder, templates without anything to render.

@@ -6,4 +6,5 @@ pub mod keystore;
 pub mod openpgp;
 pub mod pkcs12;
 pub mod private_key;
+pub mod signing_request;
 pub mod yaml_edit;

@@ -199,7 +199,7 @@ impl AuthorizedKey {
             match (same, self.state) {
                 (Some(_), Presence::Absent) => {}
                 (None, _) if self.exclusive && self.state == Presence::Present => {}
-                (Some(key), Presence::Present) if left.iter().any(|other| *other == key) => {
+                (Some(key), Presence::Present) if left.contains(&key) => {
                     left.retain(|other| *other != key);
                     lines.push(if *key == found { line.to_owned() } else { key.line() });
                 }

@@ -52,9 +52,9 @@ pub struct IniFile {
     /// Whether a line that is commented out makes place for the setting.
     #[serde(default = "super::command::yes")]
     modify_inactive_option: bool,
-    /// Whether a link is followed to the file it means.
-    #[serde(default)]
-    follow: bool,
+    /// Accepted for old playbooks: a link is always followed to the file it means.
+    #[serde(default, rename = "follow")]
+    _follow: bool,
     /// Name or number of the owner.
     owner: Option<String>,
     /// Name or number of the group.

@@ -132,10 +132,8 @@ impl Module for LineInFile {
             return self.absent(host, &destination);
         }
         let Some(line) = self.line.as_deref() else { return Err(Failure::argument("line", "`line` is required")) };
-        if destination.found.is_none() {
-            if !self.create {
-                return Err(destination.missing("path"));
-            }
+        if destination.found.is_none() && !self.create {
+            return Err(destination.missing("path"));
         }
         let folders = destination.folders(host, "path")?;
         let text = text_of(host, &destination)?;

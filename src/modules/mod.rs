@@ -12,6 +12,7 @@ use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
 mod add_host;
+mod alternatives;
 mod apt;
 mod apt_key;
 mod apt_repository;
@@ -27,6 +28,7 @@ mod cron;
 mod deb822_repository;
 mod debconf;
 mod debug;
+mod dpkg_selections;
 mod elasticsearch_cluster_settings;
 mod elasticsearch_cross_cluster_api_key;
 mod elasticsearch_health;
@@ -40,26 +42,39 @@ mod file;
 mod find;
 mod get_url;
 mod getent;
+mod git;
 mod group;
 mod group_by;
 mod hostname;
 mod include_vars;
 mod ini_file;
 pub mod instead;
+mod iptables;
 mod known_hosts;
 mod lineinfile;
+mod locale_gen;
 mod meta;
+mod modprobe;
+mod mount;
+mod openssl_csr;
+mod openssl_privatekey;
 mod package;
 mod package_facts;
 mod pause;
 mod ping;
+mod pip;
+mod postgresql_db;
+mod postgresql_privs;
+mod postgresql_user;
 mod raw;
+mod reboot;
 mod replace;
 mod script;
 pub mod script_module;
 mod service;
 mod service_facts;
 mod set_fact;
+mod set_stats;
 mod setup;
 mod shell;
 mod slurp;
@@ -69,6 +84,8 @@ mod systemd;
 mod systemd_service;
 mod tempfile;
 mod template;
+mod timezone;
+mod unarchive;
 mod uri;
 mod user;
 mod wait_for;
@@ -78,6 +95,7 @@ mod yaml_settings;
 /// Every module, in the order of the alphabet.
 pub const ALL: &[Entry] = &[
     Entry::of::<add_host::AddHost>(),
+    Entry::of::<alternatives::Alternatives>(),
     Entry::of::<apt::Apt>(),
     Entry::of::<apt_key::AptKey>(),
     Entry::of::<apt_repository::AptRepository>(),
@@ -93,6 +111,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<deb822_repository::Deb822Repository>(),
     Entry::of::<debconf::Debconf>(),
     Entry::of::<debug::Debug>(),
+    Entry::of::<dpkg_selections::DpkgSelections>(),
     Entry::of::<elasticsearch_cluster_settings::ElasticsearchClusterSettings>(),
     Entry::of::<elasticsearch_cross_cluster_api_key::ElasticsearchCrossClusterApiKey>(),
     Entry::of::<elasticsearch_health::ElasticsearchHealth>(),
@@ -106,25 +125,38 @@ pub const ALL: &[Entry] = &[
     Entry::of::<find::Find>(),
     Entry::of::<get_url::GetUrl>(),
     Entry::of::<getent::Getent>(),
+    Entry::of::<git::Git>(),
     Entry::of::<group::Group>(),
     Entry::of::<group_by::GroupBy>(),
     Entry::of::<hostname::Hostname>(),
     Entry::of::<include_vars::IncludeVars>(),
     Entry::of::<ini_file::IniFile>(),
+    Entry::of::<iptables::Iptables>(),
     Entry::of::<known_hosts::KnownHosts>(),
     Entry::of::<lineinfile::LineInFile>(),
+    Entry::of::<locale_gen::LocaleGen>(),
     Entry::of::<meta::Meta>(),
+    Entry::of::<modprobe::Modprobe>(),
+    Entry::of::<mount::Mount>(),
+    Entry::of::<openssl_csr::OpensslCsr>(),
+    Entry::of::<openssl_privatekey::OpensslPrivatekey>(),
     Entry::of::<package::Package>(),
     Entry::of::<package_facts::PackageFacts>(),
     Entry::of::<pause::Pause>(),
     Entry::of::<ping::Ping>(),
+    Entry::of::<pip::Pip>(),
+    Entry::of::<postgresql_db::PostgresqlDb>(),
+    Entry::of::<postgresql_privs::PostgresqlPrivs>(),
+    Entry::of::<postgresql_user::PostgresqlUser>(),
     Entry::of::<raw::Raw>(),
+    Entry::of::<reboot::Reboot>(),
     Entry::of::<replace::Replace>(),
     Entry::of::<script::Script>(),
     Entry::of::<script_module::ScriptModule>(),
     Entry::of::<service::Service>(),
     Entry::of::<service_facts::ServiceFacts>(),
     Entry::of::<set_fact::SetFact>(),
+    Entry::of::<set_stats::SetStats>(),
     Entry::of::<setup::Setup>(),
     Entry::of::<shell::Shell>(),
     Entry::of::<slurp::Slurp>(),
@@ -134,6 +166,8 @@ pub const ALL: &[Entry] = &[
     Entry::of::<systemd_service::SystemdService>(),
     Entry::of::<tempfile::Tempfile>(),
     Entry::of::<template::Template>(),
+    Entry::of::<timezone::Timezone>(),
+    Entry::of::<unarchive::Unarchive>(),
     Entry::of::<uri::Uri>(),
     Entry::of::<user::User>(),
     Entry::of::<wait_for::WaitFor>(),

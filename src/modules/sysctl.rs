@@ -45,8 +45,8 @@ enum Text {
     Flag(bool),
     /// A number.
     Number(i64),
-    /// A text.
-    Text(String),
+    /// Words.
+    Words(String),
 }
 
 impl Text {
@@ -54,7 +54,7 @@ impl Text {
         match self {
             Self::Flag(flag) => u8::from(*flag).to_string(),
             Self::Number(number) => number.to_string(),
-            Self::Text(text) => match text.trim().to_lowercase().as_str() {
+            Self::Words(text) => match text.trim().to_lowercase().as_str() {
                 "yes" | "true" | "on" => "1".to_owned(),
                 "no" | "false" | "off" => "0".to_owned(),
                 _ => text.split_whitespace().collect::<Vec<_>>().join(" "),
@@ -197,6 +197,6 @@ mod tests {
     #[test]
     fn yes_and_no_are_numbers() {
         assert_eq!(Text::Flag(true).shown(), "1");
-        assert_eq!(Text::Text("No".into()).shown(), "0");
+        assert_eq!(Text::Words("No".into()).shown(), "0");
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{Presence, check_name};
 use super::{Example, Module};
-use crate::change::{Attributes, Change, Done, Effect, Failure, Plan, Probe, Program, UserEntry};
+use crate::change::{Attributes, Before, Change, Done, Effect, Failure, Plan, Probe, Program, UserEntry};
 use crate::value::secret::Secret;
 use crate::value::{Map, Value};
 
@@ -72,9 +72,54 @@ pub struct User {
     /// Accepted for old playbooks: users are always made on the host itself.
     #[serde(default, rename = "local")]
     _local: bool,
-    /// Not supported yet: `true` fails. Use `command` with `ssh-keygen` and `creates`.
+    /// Whether the user gets an SSH key, where there is none.
     #[serde(default)]
     generate_ssh_key: bool,
+    /// Bits of the key.
+    ssh_key_bits: Option<u32>,
+    /// The kind of key.
+    #[serde(default = "rsa")]
+    ssh_key_type: String,
+    /// The key's file, in the home directory where it does not begin with `/`.
+    ssh_key_file: Option<String>,
+    /// What stands after the public key.
+    ssh_key_comment: Option<String>,
+    /// Not supported: a passphrase does not belong on a command line.
+    ssh_key_passphrase: Option<Secret<String>>,
+    /// Days after which the password has to be changed.
+    password_expire_max: Option<i64>,
+    /// Days before which the password may not be changed.
+    password_expire_min: Option<i64>,
+    /// Days before its end from which the user is warned.
+    password_expire_warn: Option<i64>,
+    /// Days after the end of the password until the account is closed.
+    password_expire_account_disable: Option<i64>,
+    /// The lowest number for a new user.
+    uid_min: Option<u32>,
+    /// The highest number for a new user.
+    uid_max: Option<u32>,
+    /// Accepted for old playbooks: for other systems.
+    #[serde(rename = "login_class")]
+    _login_class: Option<String>,
+    /// Accepted for old playbooks: for other systems.
+    #[serde(rename = "hidden")]
+    _hidden: Option<bool>,
+    /// Accepted for old playbooks: for other systems.
+    #[serde(rename = "profile")]
+    _profile: Option<String>,
+    /// Accepted for old playbooks: for other systems.
+    #[serde(rename = "authorization")]
+    _authorization: Option<String>,
+    /// Accepted for old playbooks: for other systems.
+    #[serde(rename = "role")]
+    _role: Option<String>,
+    /// Accepted for old playbooks: the SELinux user stays as the host gives it.
+    #[serde(rename = "seuser")]
+    _seuser: Option<String>,
+}
+
+fn rsa() -> String {
+    "rsa".to_owned()
 }
 
 /// When the password is set.
@@ -103,9 +148,10 @@ impl Module for User {
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         check_name(&self.name, "user")?;
-        if self.generate_ssh_key {
-            let failure = Failure::argument("generate_ssh_key", "`generate_ssh_key` is not supported");
-            return Err(failure.hint("make the key with `command: ssh-keygen ...` and `creates`"));
+        if self.ssh_key_passphrase.is_some() {
+            let failure =
+                Failure::argument("ssh_key_passphrase", "`ssh_key_passphrase` is not supported, as it would show in the process list");
+            return Err(failure.hint("make the key elsewhere and `copy` it"));
         }
         let found = host.user(&self.name)?.filter(|user| user.name == self.name);
         let plan = match (self.state, &found) {
@@ -125,8 +171,15 @@ impl Module for User {
             }
             _ => None,
         });
+        let is_new = found.is_none();
         if let Some(user) = foreseen.or(found) {
             describe(&mut plan.values, &user);
+            let mut more = self.ageing(host, is_new)?;
+            more.extend(if self.generate_ssh_key { self.key_changes(host, &user)? } else { Vec::new() });
+            if !more.is_empty() && plan.changes.is_empty() {
+                plan.because = "the key is missing, or the password ends otherwise".to_owned();
+            }
+            plan.changes.extend(more);
         }
         Ok(plan)
     }
@@ -135,9 +188,20 @@ impl Module for User {
         let mut values = plan.values.clone();
         if let (Presence::Present, Some(user)) = (self.state, host.user(&self.name)?) {
             describe(&mut values, &user);
+            if self.generate_ssh_key {
+                let file = self.key_file(&user);
+                let public = host.read(&public_of(&file))?.unwrap_or_default();
+                values.insert("ssh_key_file".into(), file.display().to_string().into());
+                values.insert("ssh_public_key".into(), String::from_utf8_lossy(&public).trim().into());
+            }
         }
         Ok(values)
     }
+}
+
+/// Returns the file of the public key beside a private one.
+fn public_of(file: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.pub", file.display()))
 }
 
 fn describe(values: &mut Map, user: &UserEntry) {
@@ -160,6 +224,71 @@ fn words(words: &[&str]) -> Vec<String> {
 }
 
 impl User {
+    fn key_file(&self, user: &UserEntry) -> PathBuf {
+        let usual = || format!(".ssh/id_{}", self.ssh_key_type);
+        Path::new(&user.home).join(self.ssh_key_file.clone().unwrap_or_else(usual))
+    }
+
+    /// Plans an SSH key where there is none.
+    fn key_changes(&self, host: &dyn Probe, user: &UserEntry) -> Result<Vec<Change>, Failure> {
+        let file = self.key_file(user);
+        let public = public_of(&file);
+        if host.stat(&file, true)?.is_some() && !self.force {
+            return Ok(Vec::new());
+        }
+        if host.stat(&public, false)?.is_some() && !self.force {
+            return Err(Failure::argument("ssh_key_file", format!("`{}` is there already, but its key is not", public.display())));
+        }
+        let owned = |mode| Attributes { uid: user.uid, gid: user.gid, mode: Some(mode), ..Attributes::default() };
+        let mut changes = Vec::new();
+        if let Some(folder) = file.parent()
+            && host.stat(folder, true)?.is_none()
+        {
+            changes.push(Change::Directory { path: folder.to_owned(), attributes: owned(0o700) });
+        }
+        for path in [&file, &public] {
+            if host.stat(path, false)?.is_some() {
+                changes.push(Change::Remove { path: path.clone(), before: Before::Any });
+            }
+        }
+        let shown = file.display().to_string();
+        let comment =
+            self.ssh_key_comment.clone().unwrap_or_else(|| format!("{}@{}", self.name, host.environment("HOSTNAME").unwrap_or_default()));
+        let mut argv = words(&["ssh-keygen", "-q", "-t", &self.ssh_key_type, "-N", "", "-C", comment.trim_end_matches('@'), "-f", &shown]);
+        argv.extend(self.ssh_key_bits.into_iter().flat_map(|bits| ["-b".to_owned(), bits.to_string()]));
+        changes.push(run(argv, vec![Effect::Creates(file), Effect::Creates(public.clone())]));
+        let both = words(&["chown", &format!("{}:", self.name), &shown, &public.display().to_string()]);
+        changes.push(run(both, vec![Effect::Creates(public)]));
+        Ok(changes)
+    }
+
+    /// Plans how the password ages.
+    fn ageing(&self, host: &dyn Probe, is_new: bool) -> Result<Vec<Change>, Failure> {
+        let asked = [
+            ("-M", self.password_expire_max, 4),
+            ("-m", self.password_expire_min, 3),
+            ("-W", self.password_expire_warn, 5),
+            ("-I", self.password_expire_account_disable, 6),
+        ];
+        if asked.iter().all(|(_, days, _)| days.is_none()) {
+            return Ok(Vec::new());
+        }
+        let shadow = if is_new { Vec::new() } else { self.shadow(host)? };
+        let mut argv = words(&["chage"]);
+        for (flag, days, field) in asked {
+            let Some(days) = days else { continue };
+            let found = shadow.get(field).and_then(|text| text.parse::<i64>().ok()).unwrap_or(-1);
+            if found != days {
+                argv.extend([flag.to_owned(), days.to_string()]);
+            }
+        }
+        if argv.len() == 1 {
+            return Ok(Vec::new());
+        }
+        argv.push(self.name.clone());
+        Ok(vec![run(argv, vec![Effect::Creates(PathBuf::from("/etc/shadow"))])])
+    }
+
     fn delete(&self, user: &UserEntry) -> Plan {
         let mut argv = words(&["userdel"]);
         argv.extend(self.force.then(|| "-f".to_owned()));
@@ -196,6 +325,11 @@ impl User {
         }
         if let Some(expires) = self.expires.filter(|seconds| *seconds >= 0.0) {
             option("-e", &date(expires));
+        }
+        for (name, bound) in [("UID_MIN", self.uid_min), ("UID_MAX", self.uid_max)] {
+            if let Some(bound) = bound {
+                option("-K", &format!("{name}={bound}"));
+            }
         }
         if self.create_home {
             for (flag, value) in [("-k", self.skeleton.clone()), ("-K", self.umask.as_ref().map(|mask| format!("UMASK={mask}")))] {

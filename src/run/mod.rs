@@ -39,6 +39,7 @@ mod magic;
 mod meta;
 mod no_host;
 mod play;
+mod reboot;
 mod recap;
 pub mod replay;
 mod result;

@@ -120,7 +120,7 @@ impl Ready {
             && self.environment == other.environment
             && self.timeout == other.timeout
             && self.entry.runs == Runs::OnHost
-            && !matches!(self.entry.name, "raw" | "wait_for_connection")
+            && !matches!(self.entry.name, "raw" | "reboot" | "wait_for_connection")
     }
 
     pub(super) fn message(&self, items: Vec<Map>) -> protocol::Task {
@@ -324,6 +324,7 @@ impl Step {
         match (ready.entry.name, ready.entry.runs) {
             ("raw", _) => self.raw(ready).await,
             ("wait_for_connection", _) => self.wait_for_connection(ready).await,
+            ("reboot", _) => self.reboot(ready).await,
             (_, Runs::WithoutHost) => Ok(without_host(ready)),
             (_, Runs::OnController) => {
                 let control = Control {
