@@ -156,7 +156,17 @@ fn arguments(pairs: &[(&str, &str)]) -> Map {
 }
 
 fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
-    Task { module: module.to_owned(), items, mode, diff: false, environment: Vec::new(), timeout: None, foreseen: Vec::new(), step: None, alone: false }
+    Task {
+        module: module.to_owned(),
+        items,
+        mode,
+        diff: false,
+        environment: Vec::new(),
+        timeout: None,
+        foreseen: Vec::new(),
+        step: None,
+        alone: false,
+    }
 }
 
 async fn outcomes(session: &Session, task: Task) -> Result<Vec<Outcome>, Trouble> {
