@@ -506,7 +506,19 @@ async fn a_large_file_is_streamed_whole_and_only_once() {
     let write = |path: PathBuf, sha256: &str| {
         let after = Content::Blob { sha256: sha256.to_owned(), size: content.len() as u64 };
         let attributes = Attributes { mode: Some(0o600), ..Attributes::default() };
-        Plan::one("a test", Change::Write { path, before: Before::Absent, after, attributes, backup: false, validate: None, secret: false })
+        Plan::one(
+            "a test",
+            Change::Write {
+                path,
+                before: Before::Absent,
+                after,
+                attributes,
+                backup: false,
+                validate: None,
+                secret: false,
+                in_place: false,
+            },
+        )
     };
     let copy = server.path("copy");
     let (done, outcome) = session.carry_out(None, write(copy.clone(), &sha256), Mode::Apply, false).await.expect("runs");
