@@ -94,7 +94,8 @@ fn identity(journal: &Journal, playbooks: &[String], steal: bool) -> Option<RunI
     })
 }
 
-fn absolute(arguments: &Arguments) -> Vec<String> {
+/// Returns the absolute paths of the playbooks.
+pub(super) fn absolute(arguments: &Arguments) -> Vec<String> {
     arguments.playbooks.iter().map(|path| std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string()).collect()
 }
 

@@ -24,6 +24,7 @@ pub mod person;
 pub mod playbook;
 pub mod runs;
 pub mod vault;
+pub mod window;
 
 /// Runs Ansible-style playbooks over SSH, with a check mode that tells the truth.
 #[derive(Debug, Parser)]

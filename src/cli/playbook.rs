@@ -9,6 +9,7 @@ use crate::cli::flags::Flags;
 use crate::cli::ground::{self, Ground};
 use crate::cli::keep::{self, Kept, Resumed};
 use crate::cli::list;
+use crate::cli::window::WindowFlags;
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
@@ -51,6 +52,14 @@ pub struct Arguments {
     #[arg(long)]
     #[serde(default)]
     pub steal_lease: bool,
+    /// Ask before more hosts than this are touched; without a terminal, refuse
+    #[arg(long)]
+    #[serde(default)]
+    pub max_hosts: Option<usize>,
+    /// When the run may be at work
+    #[command(flatten)]
+    #[serde(default)]
+    pub window: WindowFlags,
     /// What becomes of a command that broke off in the middle: only `windlass resume` has this
     #[arg(skip)]
     #[serde(skip)]
@@ -92,10 +101,14 @@ fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) 
         list_playbooks(arguments, &playbooks, &*ground.site);
         return Ok(None);
     }
+    let window =
+        if arguments.flags.check { None } else { arguments.window.open(&keep::absolute(arguments)).map_err(|error| vec![error])? };
     let settings = Settings {
         force_handlers: arguments.force_handlers,
         start_at_task: arguments.start_at_task.clone(),
         unsure: arguments.unsure,
+        max_hosts: arguments.max_hosts,
+        window,
         ..ground.settings(&arguments.flags)?
     };
     let settings = Settings {

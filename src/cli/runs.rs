@@ -5,6 +5,7 @@ use serde_json::json;
 
 use crate::cli::keep::Resumed;
 use crate::cli::playbook::Arguments;
+use crate::cli::window::WindowFlags;
 use crate::record::past::Past;
 use crate::record::{Entry, Folder};
 use crate::report::{event::Status, fold, json::status_word};
@@ -46,6 +47,9 @@ pub struct Resume {
     /// Take hosts from another run that holds them
     #[arg(long)]
     steal_lease: bool,
+    /// Another window than the run had; a daily one stays as it was
+    #[command(flatten)]
+    window: WindowFlags,
     /// Show more
     #[arg(short, long, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -80,6 +84,7 @@ pub fn resume(command: &Resume) -> u8 {
     }
     arguments.unsure = command.unsure;
     arguments.steal_lease = command.steal_lease;
+    arguments.window.replace_by(&command.window);
     arguments.flags.verbose = arguments.flags.verbose.max(command.verbose);
     if let Some(form) = command.output {
         arguments.flags.output = form;

@@ -368,5 +368,6 @@ pub fn implicit(name: &str, module: &str, arguments: Map, span: Span) -> Task {
         r#async: None,
         poll: None,
         reads: None,
+        rolling: None,
     }
 }

@@ -17,7 +17,7 @@ pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
     for play in &playbook.plays {
         let guarded = !play.keywords.when.is_empty();
         check.folder.clone_from(&play.folder);
-        for items in [&play.pre_tasks, &play.tasks, &play.post_tasks] {
+        for items in [&play.pre_tasks, &play.tasks, &play.post_tasks, &play.rollout.gate, &play.rollout.verify] {
             check.items(items, guarded);
         }
         check.items(&play.handlers, true);

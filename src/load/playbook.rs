@@ -61,6 +61,36 @@ pub struct Play {
     pub post_tasks: Vec<Item>,
     /// `handlers`.
     pub handlers: Vec<Item>,
+    /// How the change goes over the hosts.
+    pub rollout: Rollout,
+}
+
+/// How a play's change goes over its hosts. These keywords are ours.
+#[derive(Clone, Debug, Default)]
+pub struct Rollout {
+    /// `stages`: which hosts go first, and how long they are watched before the others follow.
+    pub stages: Option<Located>,
+    /// `gate`: tasks that have to hold on a stage's hosts before the next begins.
+    pub gate: Vec<Item>,
+    /// `verify`: tasks that have to hold on each batch after its work.
+    pub verify: Vec<Item>,
+    /// `on_failure`: what becomes of a batch on which `verify` does not hold.
+    pub on_failure: Option<Located>,
+    /// `max_hosts`: on more hosts than this the play does not run.
+    pub max_hosts: Option<Located>,
+    /// `quorum`: how many hosts of which groups have to stay up.
+    pub quorum: Option<Located>,
+}
+
+/// How a handler goes over the hosts that notified it. These keywords are ours.
+#[derive(Clone, Debug)]
+pub struct Rolling {
+    /// `serial`: how many at a time.
+    pub serial: Located,
+    /// `before`: tasks that run on them first.
+    pub before: Vec<Item>,
+    /// `after`: tasks that run on them then, even when something failed.
+    pub after: Vec<Item>,
 }
 
 /// A value and where it stands.
@@ -183,6 +213,8 @@ pub struct Task {
     pub poll: Option<Located>,
     /// `reads: true`: the task's command only reads, so it runs in a check too. A keyword of ours.
     pub reads: Option<Located>,
+    /// How a handler goes over its hosts.
+    pub rolling: Option<Box<Rolling>>,
 }
 
 /// What a task does.

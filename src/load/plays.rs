@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::load::keywords::{self, located, one_or_many};
 use crate::load::loader::{Errors, Loader};
 use crate::load::nodes::to_value;
-use crate::load::playbook::{Keywords, Play, Playbook};
+use crate::load::playbook::{Keywords, Play, Playbook, Rollout};
 use crate::load::role;
 use crate::load::tasks::{self, Around};
 use crate::modules;
@@ -17,24 +17,30 @@ use crate::value::{Map, Value};
 pub const OF_PLAYS: &[&str] = &[
     "fact_path",
     "force_handlers",
+    "gate",
     "gather_facts",
     "gather_subset",
     "gather_timeout",
     "handlers",
     "hosts",
     "max_fail_percentage",
+    "max_hosts",
     "name",
+    "on_failure",
     "order",
     "post_tasks",
     "pre_tasks",
+    "quorum",
     "roles",
     "serial",
+    "stages",
     "strategy",
     "tasks",
     "user",
     "vars_files",
     "vars_prompt",
     "validate_argspec",
+    "verify",
 ];
 
 impl Loader {
@@ -194,6 +200,8 @@ fn play(loader: &Loader, node: &Node, folder: &Path, known: &Map, errors: &mut E
     play.pre_tasks = list("pre_tasks");
     play.tasks = list("tasks");
     play.post_tasks = list("post_tasks");
+    play.rollout.gate = list("gate");
+    play.rollout.verify = list("verify");
     let handlers = Around { handlers: true, ..around.clone() };
     play.handlers = node.get("handlers").map(|value| tasks::list(&handlers, value, errors)).unwrap_or_default();
     play.roles = node.get("roles").map(|value| role::uses(&around, value, errors)).unwrap_or_default();
@@ -226,6 +234,7 @@ fn empty(node: &Node, hosts: &Node, folder: &Path) -> Play {
         tasks: Vec::new(),
         post_tasks: Vec::new(),
         handlers: Vec::new(),
+        rollout: Rollout::default(),
     }
 }
 
@@ -234,7 +243,12 @@ fn own_keyword(play: &mut Play, name: &Node, value: &Node) -> bool {
     let single = || (!value.is_null()).then(|| to_value(value));
     match name.as_str().unwrap_or_default() {
         "name" => play.name = to_value(value),
-        "hosts" | "pre_tasks" | "roles" | "tasks" | "post_tasks" | "handlers" | "fact_path" | "gather_timeout" | "validate_argspec" => {}
+        "hosts" | "pre_tasks" | "roles" | "tasks" | "post_tasks" | "handlers" | "fact_path" | "gather_timeout" | "validate_argspec"
+        | "gate" | "verify" => {}
+        "stages" => play.rollout.stages = Some(located(value)),
+        "max_hosts" => play.rollout.max_hosts = Some(located(value)),
+        "quorum" => play.rollout.quorum = Some(located(value)),
+        "on_failure" => play.rollout.on_failure = Some(located(value)),
         "user" => play.keywords.remote_user = Some(located(value)),
         "force_handlers" => play.force_handlers = single(),
         "gather_facts" => play.gather_facts = single(),

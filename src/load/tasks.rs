@@ -7,7 +7,7 @@ use crate::load::action;
 use crate::load::keywords::{self, located, one_or_many};
 use crate::load::loader::{Errors, Loader};
 use crate::load::nodes::to_value;
-use crate::load::playbook::{Action, Block, Item, Keywords, Loop, RoleHead, Task};
+use crate::load::playbook::{Action, Block, Item, Keywords, Located, Loop, RoleHead, Rolling, Task};
 use crate::source::{Diagnostic, Kind, Node, Span};
 use crate::value::{Map, Value};
 
@@ -223,6 +223,7 @@ fn task(around: &Around<'_>, node: &Node, entries: &[(Node, Node)], errors: &mut
     let mut task = empty_task(around, node.span);
     let mut others: Vec<(&Node, &Node)> = Vec::new();
     let mut control = None;
+    let mut rolling = Rolling { serial: Located { value: Value::Null, span: node.span }, before: Vec::new(), after: Vec::new() };
     for (name, value) in entries {
         if keywords::take(&mut keywords, name, value, errors) {
             continue;
@@ -242,6 +243,14 @@ fn task(around: &Around<'_>, node: &Node, entries: &[(Node, Node)], errors: &mut
             "register" => task.register = register(value, errors),
             "retries" => task.retries = single(),
             "until" => task.until = one_or_many(value),
+            "serial" | "before" | "after" if around.handlers => {
+                match name.as_str().unwrap_or_default() {
+                    "serial" => rolling.serial = located(value),
+                    "before" => rolling.before = list(around, value, errors),
+                    _ => rolling.after = list(around, value, errors),
+                }
+                task.rolling = Some(Box::new(rolling.clone()));
+            }
             "loop" => set_loop(&mut task, "loop", name, value, errors),
             "args" | "action" | "local_action" => others.push((name, value)),
             with if with.starts_with("with_") => set_loop(&mut task, with.trim_start_matches("with_"), name, value, errors),
@@ -277,6 +286,7 @@ fn empty_task(around: &Around<'_>, span: Span) -> Task {
         r#async: None,
         poll: None,
         reads: None,
+        rolling: None,
     }
 }
 

@@ -56,6 +56,8 @@ pub enum Entry {
         host: String,
         /// From the host's step of this number on.
         from: u64,
+        /// Commands that were done too.
+        whole: bool,
     },
     /// Something the user was warned of.
     Warning {

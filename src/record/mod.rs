@@ -10,6 +10,7 @@ pub mod folder;
 pub mod journal;
 pub mod past;
 pub mod seal;
+pub mod timings;
 
 pub use entry::Entry;
 pub use folder::Folder;

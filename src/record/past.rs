@@ -87,8 +87,8 @@ impl Past {
                         steps.push(step);
                     }
                 }
-                Entry::Again { host, from } => {
-                    steps.retain(|step| step.host != *host || step.ordinal < *from || is_opaque(step));
+                Entry::Again { host, from, whole } => {
+                    steps.retain(|step| step.host != *host || step.ordinal < *from || (!whole && is_opaque(step)));
                     let known = broken.entry(host).or_insert(*from);
                     *known = (*known).min(*from);
                 }
@@ -163,6 +163,11 @@ impl Known {
         let step = self.steps.get(&(host.to_owned(), key.to_owned()))?;
         let plain = self.key.as_ref()?.open(step.sealed.as_deref()?).ok()?;
         Some((step, postcard::from_bytes(&plain).ok()?))
+    }
+
+    /// Whether there is an earlier part of the run at all.
+    pub fn is_resumed(&self) -> bool {
+        self.key.is_some()
     }
 
     /// Whether a step on the controller itself had begun and did not end.

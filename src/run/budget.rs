@@ -40,7 +40,11 @@ fn whole(total: usize) -> Vec<usize> {
     if total == 0 { Vec::new() } else { vec![total] }
 }
 
-fn size(value: &Value, total: usize) -> Result<usize, String> {
+/// Returns how many of `total` hosts a number or share means; a share is at least one host.
+///
+/// # Errors
+/// Says what is no size.
+pub fn size(value: &Value, total: usize) -> Result<usize, String> {
     let wrong = || format!("`{value}` is neither a number of hosts nor a share such as `30%`");
     let text = match value {
         Value::Int(number) => return Ok(usize::try_from(*number).unwrap_or(0)),

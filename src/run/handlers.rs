@@ -5,8 +5,10 @@ use std::sync::{Arc, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::load::playbook::{Located, Task};
+use crate::load::playbook::{Located, Rolling, Task};
+use crate::report::event::Event;
 use crate::run::Run;
+use crate::run::budget;
 use crate::run::frame::Frame;
 use crate::run::host::{HandlerId, Notice, Standing};
 use crate::run::stage::Stage;
@@ -162,9 +164,64 @@ impl Run {
             return;
         }
         let frame = if flush.is_rescued { handler.frame.rescued() } else { handler.frame.clone() };
-        self.task(stage, &handler.task, &targets, &frame, Some(&HandlerRun { doubts })).await;
+        let doubts = HandlerRun { doubts };
+        match &handler.task.rolling {
+            None => self.task(stage, &handler.task, &targets, &frame, Some(&doubts)).await,
+            Some(rolling) => self.roll(stage, (&handler.task, rolling), &targets, &frame, &doubts).await,
+        }
         for host in self.hosts.running(&revived) {
             self.hosts.set_standing(&host, Standing::Failed);
+        }
+    }
+
+    /// Takes a handler over its hosts, so many at a time: `before`, the handler, and `after`, which runs even when something
+    /// failed or the user pressed Ctrl-C. Where a host fails, the ones that wait are not begun, and still have to be notified.
+    async fn roll(
+        self: &Arc<Self>,
+        stage: &Arc<Stage>,
+        (handler, rolling): (&Arc<Task>, &Rolling),
+        targets: &[Arc<str>],
+        frame: &Arc<Frame>,
+        doubts: &HandlerRun,
+    ) {
+        let known = crate::run::play::known(stage, self);
+        let sizes = self.engine_of_play(&stage.play.folder).render(&rolling.serial.value, &known).and_then(|serial| {
+            budget::batches(&serial, targets.len()).map_err(|wrong| {
+                Diagnostic::error(wrong).at(rolling.serial.span).hint("write `serial: 1`, `serial: 30%`, or a list of them")
+            })
+        });
+        let sizes = match sizes {
+            Ok(sizes) => sizes,
+            Err(diagnostic) => {
+                self.report(&diagnostic);
+                return stage.break_off();
+            }
+        };
+        let mut waiting = targets;
+        for size in sizes {
+            let (now, later) = waiting.split_at(size.min(waiting.len()));
+            waiting = later;
+            let marks = self.marks(now);
+            self.items(stage, &rolling.before, now, frame).await;
+            let ready = self.hosts.running(now);
+            if !stage.is_stopped() && !self.is_interrupted() {
+                self.task(stage, handler, &ready, frame, Some(doubts)).await;
+            }
+            if !rolling.after.is_empty() {
+                self.note_again(&marks, self.is_interrupted() || stage.is_broken(), true).await;
+                self.always(stage, &rolling.after, now, frame).await;
+            }
+            let failed: Vec<_> = now.iter().filter(|host| self.hosts.standing(host) != Standing::Running).cloned().collect();
+            if waiting.is_empty() || !(stage.is_stopped() || self.is_interrupted() || !failed.is_empty()) {
+                continue;
+            }
+            if !failed.is_empty() {
+                let why = format!("a handler failed on {}: it is not begun on {}", failed.join(", "), waiting.join(", "));
+                self.tell(Event::PlayStopped { why });
+                stage.break_off();
+            }
+            self.owe(handler, waiting);
+            return;
         }
     }
 

@@ -44,6 +44,7 @@ mod recap;
 pub mod replay;
 mod result;
 mod role;
+mod rollout;
 mod scope;
 mod search;
 pub mod settings;
@@ -54,6 +55,7 @@ mod strategy;
 pub mod tags;
 mod task;
 mod then;
+pub mod window;
 mod world;
 
 #[cfg(test)]
@@ -127,6 +129,7 @@ struct Run {
     unknown: Mutex<Vec<String>>,
     broken: AtomicBool,
     interrupted: AtomicBool,
+    guard: window::Guard,
 }
 
 /// Runs playbooks one after the other, up to the first on which a host fails, and says how it went. They share what is
@@ -139,6 +142,7 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
 
     let watch = tokio::spawn(watch_for_interrupt(run.clone()));
     let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
+    let playbooks = if run.may_touch(playbooks).await { playbooks } else { &[] };
     'all: for playbook in playbooks {
         run.enter(playbook);
         run.tell(Event::PlaybookStarted { path: playbook.path.display().to_string(), plays: playbook.plays.len() });
@@ -213,6 +217,7 @@ impl Run {
             unknown: Mutex::default(),
             broken: AtomicBool::new(false),
             interrupted: AtomicBool::new(false),
+            guard: window::Guard::default(),
         }
     }
 
@@ -242,6 +247,7 @@ impl Run {
             unknown: self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             broken: self.broken.load(Ordering::SeqCst),
             interrupted: self.is_interrupted(),
+            out_of_time: self.guard.is_closed(),
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use crate::load::playbook::{Action, Keywords, Play, Task};
 use crate::report::event::Event;
 use crate::run::Run;
-use crate::run::budget;
 use crate::run::host::Standing;
 use crate::run::stage::Stage;
 use crate::run::strategy::Strategy;
+use crate::run::{Settings, budget};
 use crate::source::{Diagnostic, Node};
 use crate::value::{Map, Value, arguments};
 use crate::vars::Variables;
@@ -19,13 +19,20 @@ type Broken = ControlFlow<()>;
 
 /// Returns what a play's own keywords see.
 pub(super) fn known<'a>(stage: &'a Stage, run: &'a Run) -> Known<'a> {
-    Known { play: &stage.play.keywords.vars, extra: &run.settings.extra_vars }
+    Known::of(&stage.play, &run.settings)
 }
 
 /// The variables that are known before any host is: those of the play and `-e`.
 pub(super) struct Known<'a> {
     play: &'a Map,
     extra: &'a Map,
+}
+
+impl<'a> Known<'a> {
+    /// Returns what a play's own keywords see.
+    pub(super) fn of(play: &'a Play, settings: &'a Settings) -> Self {
+        Self { play: &play.keywords.vars, extra: &settings.extra_vars }
+    }
 }
 
 impl Variables for Known<'_> {
@@ -49,26 +56,11 @@ impl Run {
                 return ControlFlow::Break(());
             }
         };
-        let batches = match self.batches(&stage) {
-            Ok(batches) => batches,
+        match self.portions(&stage) {
+            Ok(portions) => self.roll_out(&stage, portions).await,
             Err(diagnostic) => {
                 self.report(&diagnostic);
                 return ControlFlow::Break(());
-            }
-        };
-        let mut batches = batches.into_iter().peekable();
-        while let Some(batch) = batches.next() {
-            self.batch(&stage, batch.clone()).await;
-            if stage.is_stopped() || self.is_interrupted() {
-                break;
-            }
-            if !batch.is_empty() && stage.alive(self, &batch).is_empty() {
-                // As in Ansible: a batch that is lost as a whole ends the playbook, later plays for other hosts included.
-                if batches.peek().is_some() {
-                    self.tell(Event::PlayStopped { why: "all hosts of the batch have failed".to_owned() });
-                }
-                stage.break_off();
-                break;
             }
         }
         self.end_of_play(&stage);
@@ -78,7 +70,7 @@ impl Run {
     /// Gets a play ready. `None`: it has no hosts.
     fn stage(self: &Arc<Self>, play: &Play) -> Result<Option<Arc<Stage>>, Diagnostic> {
         let engine = self.engine_of_play(&play.folder);
-        let known = Known { play: &play.keywords.vars, extra: &self.settings.extra_vars };
+        let known = Known::of(play, &self.settings);
         let strategy = match (&play.strategy, &self.settings.execution.strategy) {
             (Some(strategy), _) => engine.render(strategy, &known)?.to_string(),
             (None, Some(strategy)) => strategy.clone(),
@@ -149,15 +141,15 @@ impl Run {
         Ok(())
     }
 
-    /// Returns the hosts of each batch.
-    fn batches(self: &Arc<Self>, stage: &Stage) -> Result<Vec<Vec<Arc<str>>>, Diagnostic> {
-        let mut hosts = stage.all.clone().into_iter();
+    /// Returns the hosts of each batch of `all`.
+    pub(super) fn batches(self: &Arc<Self>, stage: &Stage, all: &[Arc<str>]) -> Result<Vec<Vec<Arc<str>>>, Diagnostic> {
+        let mut hosts = all.iter().cloned();
         let sizes = match &stage.play.serial {
-            None => vec![stage.all.len()],
+            None => vec![all.len()],
             Some(serial) => {
                 let known = known(stage, self);
                 let value = self.engine_of_play(&stage.play.folder).render(&serial.value, &known)?;
-                budget::batches(&value, stage.all.len())
+                budget::batches(&value, all.len())
                     .map_err(|wrong| Diagnostic::error(wrong).at(serial.span).hint("write `serial: 2`, `serial: 30%`, or a list of them"))?
             }
         };
@@ -165,7 +157,7 @@ impl Run {
     }
 
     /// Runs all sections of a play on one batch.
-    async fn batch(self: &Arc<Self>, stage: &Arc<Stage>, hosts: Vec<Arc<str>>) {
+    pub(super) async fn batch(self: &Arc<Self>, stage: &Arc<Stage>, hosts: Vec<Arc<str>>) {
         stage.set_batch(hosts.clone());
         let alive = stage.alive(self, &hosts);
         if alive.is_empty() {
@@ -297,5 +289,6 @@ pub(super) fn implicit(name: &str, module: &str, arguments: Map, stage: &Stage) 
         r#async: None,
         poll: None,
         reads: None,
+        rolling: None,
     }
 }

@@ -4,6 +4,9 @@ use std::sync::Arc;
 
 use crate::report::event::Counts;
 
+/// The exit code of a run for the rest of which its window left no time.
+pub const OUT_OF_TIME: u8 = 13;
+
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recap {
@@ -17,14 +20,17 @@ pub struct Recap {
     pub broken: bool,
     /// The user pressed Ctrl-C.
     pub interrupted: bool,
+    /// The change window left no time for what came next.
+    pub out_of_time: bool,
 }
 
 impl Recap {
     /// Returns the exit code: 0 all went well, 1 something is wrong in the files, 2 hosts failed, 4 hosts could not be
-    /// reached (whether others failed or not), 130 interrupted.
+    /// reached (whether others failed or not), 13 the window left no time for the rest, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         let any = |count: fn(&Counts) -> u32| self.hosts.iter().any(|(_, counts)| count(counts) > 0);
         match self {
+            _ if self.out_of_time => OUT_OF_TIME,
             _ if self.interrupted => 130,
             _ if self.broken => 1,
             _ if any(|counts| counts.unreachable) => 4,

@@ -173,12 +173,13 @@ impl Run {
         hosts.iter().map(|host| (host.clone(), self.met.steps(host))).collect()
     }
 
-    /// Notes that a block is to be done again from these marks on, for the hosts on which it was broken off.
-    pub(super) async fn note_again(&self, marks: &[(Arc<str>, u64)], all: bool) {
+    /// Notes that a block is to be done again from these marks on, for the hosts on which it was broken off; with `whole`
+    /// commands that were done too.
+    pub(super) async fn note_again(&self, marks: &[(Arc<str>, u64)], all: bool, whole: bool) {
         let mut any = false;
         for (host, from) in marks {
             if all || self.hosts.standing(host) == Standing::Failed {
-                self.journal.write(&Entry::Again { host: host.to_string(), from: *from });
+                self.journal.write(&Entry::Again { host: host.to_string(), from: *from, whole });
                 any = true;
             }
         }
@@ -199,6 +200,15 @@ impl Run {
                 let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
                 owed.entry(host.to_string()).or_default().extend(names);
             }
+        }
+    }
+
+    /// Notes that a handler is still to be run on these hosts.
+    pub(super) fn owe(&self, handler: &Task, hosts: &[Arc<str>]) {
+        let name = handler.name.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut owed = self.owed.lock().unwrap_or_else(PoisonError::into_inner);
+        for host in hosts {
+            owed.entry(host.to_string()).or_default().push(name.clone());
         }
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::load::execution::Execution;
+use crate::run::window::Window;
 use crate::value::Map;
 use crate::value::secret::Secret;
 
@@ -54,6 +55,10 @@ pub struct Settings {
     pub inventory_sources: Vec<String>,
     /// What becomes of a command that broke off in the middle, where nobody knows how far it came.
     pub unsure: Unsure,
+    /// `--window`, `--until`: when the run has to be done.
+    pub window: Option<Window>,
+    /// `--max-hosts`: more than these are asked about.
+    pub max_hosts: Option<usize>,
     /// The settings file in use.
     pub config_file: Option<PathBuf>,
     /// What the environment says about execution.
@@ -97,6 +102,8 @@ impl Default for Settings {
             start_at_task: None,
             inventory_sources: Vec::new(),
             unsure: Unsure::Stop,
+            window: None,
+            max_hosts: None,
             config_file: None,
             execution: Execution::default(),
         }

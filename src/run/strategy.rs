@@ -78,6 +78,7 @@ impl Run {
                 }
                 match item {
                     Item::Task(task) => self.task(stage, task, hosts, frame, None).await,
+                    Item::Block(block) if !self.block_may_start(block, hosts.len()) => return,
                     Item::Block(block) => self.block(stage, block, hosts, frame).await,
                 }
             }
@@ -101,16 +102,16 @@ impl Run {
             self.items(stage, &block.rescue, &failed, &outside).await;
         }
         if !block.rescue.is_empty() || !block.always.is_empty() {
-            self.note_again(&marks, self.is_interrupted() || stage.is_broken()).await;
+            self.note_again(&marks, self.is_interrupted() || stage.is_broken(), false).await;
         }
         if !block.always.is_empty() {
-            self.always(stage, block, &hosts, &outside).await;
+            self.always(stage, &block.always, &hosts, &outside).await;
         }
     }
 
-    /// Runs the `always` of a block, also where the play is broken off or the user pressed Ctrl-C: it is there to leave
+    /// Runs the `always` of a block or the `after` of a handler, also where the play is broken off or the user pressed Ctrl-C: it is there to leave
     /// things whole. A second Ctrl-C ends it. Only `end_play` passes it by, as in Ansible.
-    async fn always(self: &Arc<Self>, stage: &Arc<Stage>, block: &Arc<Block>, hosts: &[Arc<str>], outside: &Arc<Frame>) {
+    pub(super) async fn always(self: &Arc<Self>, stage: &Arc<Stage>, items: &[Item], hosts: &[Arc<str>], outside: &Arc<Frame>) {
         if stage.is_stopped() && !stage.is_broken() {
             return;
         }
@@ -119,7 +120,9 @@ impl Run {
         self.set_all(&failed, Standing::Running);
         let cleared = |host: &Arc<str>| self.hosts.with(host, |host| host.cleared);
         let before: Vec<_> = failed.iter().map(cleared).collect();
-        self.items(stage, &block.always, hosts, outside).await;
+        self.guard.let_pass();
+        self.items(stage, items, hosts, outside).await;
+        self.guard.watch_again();
         // `clear_host_errors` forgives also what failed before the `always` it stands in.
         let unforgiven = failed.into_iter().zip(before).filter(|(host, before)| cleared(host) == *before).map(|(host, _)| host);
         let unforgiven: Vec<_> = unforgiven.collect();

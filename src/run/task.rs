@@ -46,8 +46,14 @@ impl Run {
             }
             Action::Module { name: module, .. } => {
                 let module = modules::short_name(module).to_owned();
+                if !self.task_may_start(&name, task, hosts.len()) {
+                    return;
+                }
+                let began = std::time::Instant::now();
                 self.announce(stage, task, &hosts, &name, &module, handler.is_some());
-                self.on_hosts(stage, task, &hosts, frame, &name, &module, handler).await;
+                if self.on_hosts(stage, task, &hosts, frame, &name, &module, handler).await {
+                    self.guard.changed(began.elapsed());
+                }
             }
         }
     }
@@ -86,6 +92,7 @@ impl Run {
         is_own
     }
 
+    /// Does a task on hosts, and says whether anything was changed now.
     #[allow(clippy::too_many_arguments)]
     async fn on_hosts(
         self: &Arc<Self>,
@@ -96,14 +103,14 @@ impl Run {
         name: &str,
         module: &str,
         handler: Option<&HandlerRun>,
-    ) {
-        let Some(first) = hosts.first() else { return };
+    ) -> bool {
+        let Some(first) = hosts.first() else { return false };
         let flags = match self.flags(stage, task, frame, first) {
             Ok(flags) => flags,
             Err(diagnostic) => {
                 self.report(&diagnostic);
                 stage.break_off();
-                return;
+                return false;
             }
         };
         let once = flags.once || ONCE_FOR_ALL.contains(&module);
@@ -134,6 +141,7 @@ impl Run {
                 (step.host.clone(), ended)
             });
         }
+        let mut changed = false;
         let mut failed = Vec::new();
         let mut left: Vec<_> = workers.to_vec();
         while let Some(joined) = steps.join_next().await {
@@ -143,6 +151,7 @@ impl Run {
                 Err(_) => continue,
             };
             left.retain(|other| *other != host);
+            changed |= ended.result.status == Status::Changed && !ended.result.earlier;
             let for_hosts = if once { hosts.to_vec() } else { vec![host.clone()] };
             if self.settle(stage, task, frame, name, &host, &for_hosts, ended).await {
                 failed.push(host);
@@ -155,6 +164,7 @@ impl Run {
         }
         self.in_journal().await;
         self.spend(stage, hosts, &failed, flags.any_errors_fatal || once);
+        changed
     }
 
     /// Takes in what a task came to on a host: reports it, counts it, registers, notifies; and says whether the host failed.
