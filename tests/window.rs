@@ -49,6 +49,7 @@ fn a_run_stops_before_a_block_that_the_window_leaves_no_time_for_and_goes_on_lat
     assert!(stopped.stdout.contains("windlass resume"), "{}", stopped.stdout);
     assert_eq!(site.read("log"), "first\n");
 
+    std::thread::sleep(std::time::Duration::from_secs(4));
     let again = site.run(["resume"]).code(1);
     assert!(again.stderr.contains("the window is closed since"), "{}", again.stderr);
     let _ = site.run(["resume", "--until", &in_seconds(600)]).success();
