@@ -176,7 +176,7 @@ impl Run {
 
     /// Splits a batch into the hosts that may be worked on now, and the others: of each group in `quorum` so many hosts
     /// have to be left that are neither failed nor worked on.
-    fn with_quorum(&self, stage: &Stage, batch: Vec<Arc<str>>) -> Result<(Vec<Arc<str>>, Vec<Arc<str>>), Diagnostic> {
+    fn with_quorum(&self, stage: &Stage, batch: Vec<Arc<str>>) -> Result<Parts, Diagnostic> {
         let Some(quorum) = &stage.play.rollout.quorum else { return Ok((batch, Vec::new())) };
         let limits = self.limits(stage, quorum)?;
         let mut now: Vec<Arc<str>> = Vec::new();
@@ -280,6 +280,9 @@ impl Run {
         self.site.select(&pattern).unwrap_or_default()
     }
 }
+
+/// The hosts of a batch that may be worked on now, and the others.
+type Parts = (Vec<Arc<str>>, Vec<Arc<str>>);
 
 /// How many hosts of a group have to stay up.
 struct Limit {
