@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn a_message_survives_its_frame() {
         let mut wire = Vec::new();
-        write(&mut wire, &ToAgent::Hello { version: 7, run: None }).expect("writes");
+        write(&mut wire, &ToAgent::Hello { version: 7, run: None, lease: false, linger: 0 }).expect("writes");
         write(&mut wire, &ToAgent::Cancel).expect("writes");
         let mut reader = wire.as_slice();
         assert!(matches!(read(&mut reader).expect("reads"), Some(ToAgent::Hello { version: 7, .. })));

@@ -9,7 +9,7 @@ use crate::change::{Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Pl
 use crate::value::Map;
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
 pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;
@@ -23,6 +23,15 @@ pub enum ToAgent {
         version: u32,
         /// The run it works for; none in a check, of which nothing is kept.
         run: Option<RunIdentity>,
+        /// Whether the run has to have the host for itself.
+        lease: bool,
+        /// Seconds that the agent lives on when the connection is lost without a [`ToAgent::Goodbye`].
+        linger: u64,
+    },
+    /// First message of a controller that lost the connection and found its agent again. It is not counted.
+    Attach {
+        /// Frames heard of the agent so far.
+        heard: u64,
     },
     /// Run a task: all items of its loop in one message.
     Task(Task),
@@ -68,6 +77,8 @@ pub enum ToAgent {
     },
     /// End the running task's programs.
     Cancel,
+    /// Last message: the agent ends.
+    Goodbye,
 }
 
 /// A task for the agent.
@@ -139,6 +150,18 @@ pub enum FromAgent {
         user: String,
         /// Process id.
         pid: u32,
+    },
+    /// The answer to [`ToAgent::Attach`]. What was not heard of the agent follows.
+    Attached {
+        /// Frames heard of the controller so far.
+        heard: u64,
+    },
+    /// The host belongs to another run. Nothing was done.
+    Refused {
+        /// Who has it; stands behind the name of the host.
+        message: String,
+        /// What to do about it.
+        hint: String,
     },
     /// What came of one item.
     Item {

@@ -1,18 +1,20 @@
 //! The agent at work: reads requests from standard input, does them, answers on standard output.
 //!
-//! One thread reads, so that the end of the input is noticed at any time: the programs that run are then ended, temporary
-//! files are removed, and the agent with them. Another does the tasks, one after the other.
+//! One thread does the tasks, one after the other. Others read and write ([`super::line`]), so that the end of the input is
+//! noticed at any time: where nobody takes the conversation up again in time, the programs that run are ended, temporary
+//! files are removed, and the agent with them.
 
 use std::io::{self, Read, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::answer::answer;
-use super::frame;
+use super::lease::{Lease, Refused};
+use super::line::{self, Line};
 use super::protocol::{FromAgent, Recalled, Task, ToAgent, VERSION};
 use crate::change::host::Blobs;
 use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, keeper, programs, run_module, temporary};
@@ -32,6 +34,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         // Asked before the program is put to use: it shows that this machine can run it.
         ["agent-try"] => ExitCode::SUCCESS,
         ["agent-serve", nonce] => serve(nonce),
+        ["agent-attach", nonce, name] => line::attach(nonce, name),
         [keeper::WORD, session] => {
             keeper::keep(session);
             ExitCode::SUCCESS
@@ -44,15 +47,27 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
 fn serve(nonce: &str) -> ExitCode {
     remember_panics();
     keeper::enable();
+    // The end of a terminal is no reason to stop in the middle. Programs that are started hear of it as ever.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGHUP, Arc::default());
+    let (give, take) = channel();
     let agent = Arc::new(Agent::default());
-    if agent.greet(nonce).is_err() {
+    let ear = Arc::clone(&agent);
+    let line = Line::new(move |message| ear.hear(message, &give), end);
+    agent.line.get_or_init(|| Arc::clone(&line));
+    let mut out = io::stdout();
+    if write!(out, "\n{MARK}{nonce}:hello\n").and_then(|()| out.flush()).is_err() {
         return ExitCode::FAILURE;
     }
-    let (give, take) = channel();
-    let listener = Arc::clone(&agent);
-    std::thread::spawn(move || listener.listen(&give));
-    agent.work(&take);
+    agent.say(&greeting());
+    line.open();
+    agent.work(nonce, &take);
     end(0)
+}
+
+fn greeting() -> FromAgent {
+    let uid = nix::unistd::getuid();
+    let user = Host::new().me().map_or_else(|_| uid.to_string(), |me| me.name);
+    FromAgent::Hello { version: VERSION, user, pid: std::process::id() }
 }
 
 /// Ends the agent with everything it started.
@@ -68,7 +83,7 @@ fn end(code: i32) -> ! {
 /// What the two threads share.
 #[derive(Default)]
 struct Agent {
-    out: Mutex<()>,
+    line: OnceLock<Arc<Line>>,
     /// The large file that is being received: its hash, and where its pieces go.
     receiving: Mutex<Option<(String, SyncSender<Vec<u8>>)>>,
     cancelled: AtomicBool,
@@ -79,53 +94,31 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Agent {
-    fn greet(&self, nonce: &str) -> io::Result<()> {
-        let mut out = io::stdout().lock();
-        write!(out, "\n{MARK}{nonce}:hello\n")?;
-        let uid = nix::unistd::getuid();
-        let user = Host::new().me().map_or_else(|_| uid.to_string(), |me| me.name);
-        frame::write(&mut out, &FromAgent::Hello { version: VERSION, user, pid: std::process::id() })
-    }
-
     fn say(&self, message: &FromAgent) {
-        let _turn = lock(&self.out);
-        let mut out = io::stdout().lock();
-        match frame::write(&mut out, message) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                let sorry = Outcome { failure: Some(Failure::failed(format!("the result cannot be sent: {error}"))), ..Outcome::default() };
-                let smaller = match message {
-                    FromAgent::Item { index, .. } => FromAgent::Item { index: *index, outcome: sorry },
-                    FromAgent::CarriedOut { .. } => FromAgent::CarriedOut { done: Vec::new(), outcome: sorry },
-                    FromAgent::Answer(_) => FromAgent::Answer(Err(Failure::failed(format!("the answer cannot be sent: {error}")))),
-                    _ => FromAgent::Broken { message: error.to_string() },
-                };
-                if frame::write(&mut out, &smaller).is_err() {
-                    end(1);
-                }
-            }
-            Err(_) => end(1),
+        let Some(line) = self.line.get() else { return };
+        if let Err(error) = line.say(message) {
+            let sorry = Outcome { failure: Some(Failure::failed(format!("the result cannot be sent: {error}"))), ..Outcome::default() };
+            let smaller = match message {
+                FromAgent::Item { index, .. } => FromAgent::Item { index: *index, outcome: sorry },
+                FromAgent::CarriedOut { .. } => FromAgent::CarriedOut { done: Vec::new(), outcome: sorry },
+                FromAgent::Answer(_) => FromAgent::Answer(Err(Failure::failed(format!("the answer cannot be sent: {error}")))),
+                _ => FromAgent::Broken { message: error.to_string() },
+            };
+            let _ = line.say(&smaller);
         }
     }
 
-    /// Reads until the input ends.
-    fn listen(&self, give: &Sender<ToAgent>) {
-        let mut input = io::stdin().lock();
-        loop {
-            match frame::read(&mut input) {
-                Ok(Some(ToAgent::Blob { sha256, bytes })) => self.take_piece(&sha256, bytes),
-                Ok(Some(ToAgent::Cancel)) => {
-                    self.cancelled.store(true, Ordering::SeqCst);
-                    programs::end_all();
-                }
-                Ok(Some(message)) => {
-                    if give.send(message).is_err() {
-                        end(1);
-                    }
-                }
-                Ok(None) => end(0),
-                Err(error) => {
-                    self.say(&FromAgent::Broken { message: error.to_string() });
+    /// Takes in what the controller says; what is to be done goes to the thread that does it.
+    fn hear(&self, message: ToAgent, give: &Sender<ToAgent>) {
+        match message {
+            ToAgent::Blob { sha256, bytes } => self.take_piece(&sha256, bytes),
+            ToAgent::Cancel => {
+                self.cancelled.store(true, Ordering::SeqCst);
+                programs::end_all();
+            }
+            ToAgent::Goodbye => end(0),
+            message => {
+                if give.send(message).is_err() {
                     end(1);
                 }
             }
@@ -146,13 +139,38 @@ impl Agent {
     }
 
     /// Does what is asked, one after the other.
-    fn work(self: &Arc<Self>, take: &Receiver<ToAgent>) {
+    fn work(self: &Arc<Self>, nonce: &str, take: &Receiver<ToAgent>) {
         let mut host = Host::new();
         host.set_blobs(Arc::new(Wire(Arc::clone(self))));
+        let mut lease = Ok(None);
         while let Ok(message) = take.recv() {
             self.cancelled.store(false, Ordering::SeqCst);
+            let holds = lease.as_ref().map_err(Refused::clone).and_then(|lease: &Option<Lease>| match lease {
+                Some(lease) if changes(&message) => lease.enter().map(Some),
+                _ => Ok(None),
+            });
+            let _busy = match holds {
+                Ok(busy) => busy,
+                Err(refused) => {
+                    self.refuse(&refused);
+                    continue;
+                }
+            };
             match message {
-                ToAgent::Hello { version: VERSION, .. } => {}
+                ToAgent::Hello { version: VERSION, run, lease: wanted, linger } => {
+                    if let Some(line) = self.line.get().filter(|_| linger > 0) {
+                        line.linger(Duration::from_secs(linger), nonce);
+                    }
+                    if let Some(run) = run.filter(|_| wanted) {
+                        let agent = Arc::clone(self);
+                        let left = move || agent.line.get().and_then(|line| line.left());
+                        let taken = Lease::take(&run, left);
+                        if let Err(refused) = &taken {
+                            self.refuse(refused);
+                        }
+                        lease = taken.map(Some);
+                    }
+                }
                 ToAgent::Hello { version, .. } => self.say(&FromAgent::Broken {
                     message: format!("the controller speaks version {version} of the protocol, this agent {VERSION}"),
                 }),
@@ -179,9 +197,14 @@ impl Agent {
                     self.say(&FromAgent::CarriedOut { done, outcome });
                 }
                 ToAgent::Recall { .. } => self.say(&FromAgent::Recalled(Recalled::Never)),
-                ToAgent::Blob { .. } | ToAgent::Cancel => {}
+                ToAgent::Blob { .. } | ToAgent::Cancel | ToAgent::Goodbye | ToAgent::Attach { .. } => {}
             }
         }
+    }
+
+    fn refuse(&self, refused: &Refused) {
+        let Refused { message, hint } = refused.clone();
+        self.say(&FromAgent::Refused { message, hint });
     }
 
     fn task(&self, host: &mut Host, task: &Task) {
@@ -205,6 +228,15 @@ impl Agent {
             host.forget_all();
         }
         clock.stop();
+    }
+}
+
+/// Whether a message asks for changes.
+fn changes(message: &ToAgent) -> bool {
+    match message {
+        ToAgent::Task(task) => task.mode == Mode::Apply,
+        ToAgent::CarryOut { mode, .. } => *mode == Mode::Apply,
+        _ => false,
     }
 }
 

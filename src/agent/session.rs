@@ -14,17 +14,18 @@ use super::blobs::Shelf;
 use super::client::{Agent, Canceller, Circumstances};
 use super::protocol::{Answer, Question, Recalled, RunIdentity, Task};
 use super::remote::RemoteProbe;
+use super::road::Road;
 use super::upload::Programs;
 use super::{answer, serve};
 use crate::change::{Change, Done, Failure, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
-use crate::connect::{Become, Kind, Link, Links, Settings, Target, Trouble, escalate};
+use crate::connect::{Become, Kind, Links, Settings, Target, Trouble, escalate};
 use crate::modules::Entry;
 use crate::value::Map;
 
 /// All hosts of a run.
 #[derive(Debug)]
 pub struct Sessions {
-    links: Links,
+    links: Arc<Links>,
     programs: Arc<Programs>,
     shelf: Shelf,
     run: Lock<Option<RunIdentity>>,
@@ -33,9 +34,7 @@ pub struct Sessions {
 /// Work on one host.
 #[derive(Debug)]
 pub struct Session {
-    link: Link,
-    folder: Option<String>,
-    programs: Arc<Programs>,
+    road: Arc<Road>,
     shelf: Shelf,
     run: Option<RunIdentity>,
     /// The controller itself, where the connection is local.
@@ -81,7 +80,7 @@ fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
 impl Sessions {
     /// Returns the sessions of a run; none is open yet.
     pub fn new(settings: Settings) -> Self {
-        Self { links: Links::new(settings), programs: Arc::default(), shelf: Shelf::default(), run: Lock::default() }
+        Self { links: Arc::new(Links::new(settings)), programs: Arc::default(), shelf: Shelf::default(), run: Lock::default() }
     }
 
     /// Names the run that sessions opened from now on work for.
@@ -99,12 +98,10 @@ impl Sessions {
     /// # Errors
     /// Says why no connection came about.
     pub async fn open(&self, target: &Target) -> Result<Session, Trouble> {
-        let link = self.links.open(target).await?;
-        let here = link.is_local().then(|| Arc::new(Lock::new(self.here())));
+        let road = Arc::new(Road::open(&self.links, &self.programs, target).await?);
+        let here = road.link().is_local().then(|| Arc::new(Lock::new(self.here())));
         Ok(Session {
-            link,
-            folder: target.agent_folder.clone(),
-            programs: Arc::clone(&self.programs),
+            road,
             shelf: self.shelf.clone(),
             run: lock(&self.run).clone(),
             here,
@@ -126,7 +123,12 @@ impl Sessions {
 impl Session {
     /// Whether the connection is gone, so that a new session is needed.
     pub fn is_closed(&self) -> bool {
-        self.link.is_closed()
+        self.road.link().is_closed()
+    }
+
+    /// Whether it can be worked with, connected anew where the connection was lost. Agents that wait are found again.
+    pub async fn is_open(&self) -> bool {
+        !self.is_closed() || (!self.road.linger().is_zero() && self.road.again().await.is_ok())
     }
 
     /// Runs a task; `on_item` gets what came of each item as it comes.
@@ -258,28 +260,28 @@ impl Session {
     /// # Errors
     /// As [`Session::task`].
     pub async fn raw(&self, r#become: Option<&Become>, line: &str) -> Result<Output, Trouble> {
-        let lost = |error: std::io::Error| Trouble::new(Kind::Lost, format!("the connection to {} was lost: {error}", self.link.name()));
-        let start = now();
+        let lost = |error: std::io::Error| Trouble::new(Kind::Lost, format!("the connection to {} was lost: {error}", self.road.name()));
+        let (start, link) = (now(), self.road.link());
         let finished = match r#become {
             // As it is: what answers may be no POSIX shell at all.
-            None => self.link.exec(line, false).await?.finish().await,
+            None => link.exec(line, false).await?.finish().await,
             Some(_) => {
                 let mark = format!("{}{}:", serve::MARK, escalate::nonce());
                 let script = format!("echo {mark}raw; {line}");
-                escalate::rest(escalate::begin(&self.link, &script, r#become, &mark).await?).await
+                escalate::rest(escalate::begin(&link, &script, r#become, &mark).await?).await
             }
         };
         let (stdout, stderr, ended) = finished.map_err(lost)?;
-        if ended.status.is_none() && ended.signal.is_none() && self.link.is_closed() {
-            return Err(Trouble::new(Kind::Lost, format!("the connection to {} was lost", self.link.name())));
+        if ended.status.is_none() && ended.signal.is_none() && link.is_closed() {
+            return Err(Trouble::new(Kind::Lost, format!("the connection to {} was lost", self.road.name())));
         }
         Ok(Output { rc: ended.code(), stdout, stderr, start, end: now() })
     }
 
     /// Ends the programs that tasks run on this host now.
     pub async fn cancel(&self) {
-        let cancellers: Vec<_> = lock(&self.cancellers).values().cloned().collect();
-        for canceller in cancellers {
+        self.road.give_up();
+        for canceller in self.cancellers() {
             canceller.cancel().await;
         }
         if self.here.is_some() {
@@ -289,9 +291,15 @@ impl Session {
 
     /// Ends the agents and closes the connection.
     pub async fn close(&self) {
+        self.road.give_up();
+        futures_util::future::join_all(self.cancellers().iter().map(Canceller::goodbye)).await;
         lock(&self.cancellers).clear();
         self.seats.lock().await.clear();
-        self.link.close().await;
+        self.road.link().close().await;
+    }
+
+    fn cancellers(&self) -> Vec<Canceller> {
+        lock(&self.cancellers).values().cloned().collect()
     }
 
     fn in_process(&self, r#become: Option<&Become>) -> Option<Arc<Lock<Host>>> {
@@ -326,7 +334,7 @@ impl Session {
     }
 
     async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Trouble> {
-        let name = self.link.name().to_owned();
+        let name = self.road.name().to_owned();
         tokio::task::spawn_blocking(work).await.map_err(|_| Trouble::new(Kind::Lost, format!("the task on {name} was ended")))
     }
 
@@ -337,15 +345,17 @@ impl Session {
         let seat = Arc::clone(self.seats.lock().await.entry(name.clone()).or_insert_with(fresh));
         let mut slot = seat.agent.lock().await;
         if let Some(agent) = slot.clone() {
-            let agent = agent.lock_owned().await;
-            if agent.is_sound() {
+            let mut agent = agent.lock_owned().await;
+            if agent.is_back().await {
                 drop(slot);
                 return Ok((seat, agent));
             }
         }
         *slot = None;
-        let begun = self.programs.start(&self.link, r#become, self.folder.as_deref()).await?;
-        let agent = Agent::greet(self.link.name(), begun, self.shelf.clone(), self.run.clone()).await?;
+        let (begun, back) = self.road.start(r#become).await?;
+        // The controller's own machine is shared by all runs that are started there.
+        let lease = !self.road.link().is_local();
+        let agent = Agent::greet(self.road.name(), begun, back, self.shelf.clone(), self.run.clone(), lease).await?;
         lock(&self.cancellers).insert(name, agent.canceller());
         let agent = Arc::new(Mutex::new(agent));
         *slot = Some(Arc::clone(&agent));

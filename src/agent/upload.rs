@@ -47,7 +47,7 @@ same() {
     else set -- $(cksum <"$1"); [ "$1 $2" = "$k $z" ]; fi;
 };
 own() { [ -d "$1" ] && [ ! -L "$1" ] && [ -O "$1" ]; };
-go() { umask "$m"; exec "$1" agent-serve "$n"; };
+go() { umask "$m"; exec "$1" @WORDS@; };
 u=$(id -u);
 set -- @FOLDERS@;
 for d in "$@"; do
@@ -93,15 +93,22 @@ go "$p/agent-$h"
 const FOLDERS: &[&str] = &[r#""${HOME:-/nonexistent}/.cache/windlass""#, r#""/var/tmp/windlass-$u""#, r#""/tmp/windlass-$u""#];
 
 impl Programs {
-    /// Starts the agent on a host, as the user of `become` if there is one. What comes then is frames.
+    /// Starts the agent on a host, as the user of `become` if there is one. What comes then is frames. With `old`, what is
+    /// started passes on what is said to the agent that was started with that nonce, or says that it is `gone`.
     ///
     /// # Errors
     /// Says why it cannot run there, and what to do.
-    pub async fn start(&self, link: &Link, r#become: Option<&Become>, folder: Option<&str>) -> Result<Begun, Trouble> {
+    pub async fn start(
+        &self,
+        link: &Link,
+        r#become: Option<&Become>,
+        folder: Option<&str>,
+        nonce: &str,
+        old: Option<&str>,
+    ) -> Result<Begun, Trouble> {
         let program = self.native().await?;
-        let nonce = escalate::nonce();
         let mark = format!("{MARK}{nonce}:");
-        let script = script(&program, &nonce, folder);
+        let script = script(&program, nonce, old, folder);
         let mut begun = escalate::begin(link, &script, r#become, &mark).await?;
         if let Some(place) = begun.line.strip_prefix("need ").map(str::to_owned) {
             let upload = self.upload(link, &program, &place).await?;
@@ -110,7 +117,7 @@ impl Programs {
             begun.line = next;
         }
         match begun.line.split_once(' ').map_or((begun.line.as_str(), ""), |(word, rest)| (word, rest)) {
-            ("hello", _) => Ok(begun),
+            ("hello" | "gone", _) => Ok(begun),
             ("fail", rest) => Err(explained(link, rest, &begun)),
             _ => Err(silent(link, &begun)),
         }
@@ -199,7 +206,8 @@ fn path() -> Result<PathBuf, String> {
     found.cloned().ok_or_else(|| format!("there is no {}", places.first().map_or_else(String::new, |place| place.display().to_string())))
 }
 
-fn script(program: &Program, nonce: &str, folder: Option<&str>) -> String {
+fn script(program: &Program, nonce: &str, old: Option<&str>, folder: Option<&str>) -> String {
+    let words = old.map_or_else(|| r#"agent-serve "$n""#.to_owned(), |old| format!(r#"agent-attach "$n" {}"#, quoted(old)));
     let mut folders: Vec<String> = FOLDERS.iter().map(|folder| (*folder).to_owned()).collect();
     if let Some(folder) = folder {
         let named = match folder.strip_prefix("~/") {
@@ -211,6 +219,7 @@ fn script(program: &Program, nonce: &str, folder: Option<&str>) -> String {
     let lines: Vec<_> = SCRIPT.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     lines
         .join(" ")
+        .replace("@WORDS@", &words)
         .replace("@NONCE@", nonce)
         .replace("@HASH@", &program.sha256)
         .replace("@SIZE@", &program.bytes.len().to_string())
@@ -301,7 +310,7 @@ mod tests {
     #[test]
     fn the_script_survives_any_login_shell() {
         let program = Program { bytes: vec![1], sha256: "ab".into(), checksum: 7 };
-        let script = script(&program, "n1", None);
+        let script = script(&program, "n1", None, None);
         assert!(!script.contains(['\'', '\\', '\n']), "{script}");
         assert!(!script.contains('@') || !script.contains("@HASH@"), "{script}");
     }

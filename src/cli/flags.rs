@@ -75,6 +75,9 @@ pub struct Flags {
     /// Seconds to wait for a connection
     #[arg(short = 'T', long)]
     pub timeout: Option<u64>,
+    /// Seconds that work on a host goes on, and is taken up again, when the connection is lost (20; 0: it ends at once)
+    #[arg(long)]
+    pub linger: Option<u64>,
     /// Options for SSH, as `ssh` has them (`-o`, `-J`, `-F` ...)
     #[arg(long, allow_hyphen_values = true)]
     pub ssh_common_args: Option<String>,
@@ -176,6 +179,7 @@ impl Flags {
             private_key: self.private_key.clone().or_else(|| config.private_key_file.clone()),
             password: login.map(Secret::new),
             timeout: self.timeout.or(config.timeout),
+            linger: self.linger,
             ssh_arguments: ssh.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect(),
             inventory_sources: self.inventory.clone(),
             execution: Execution::from_environment(),

@@ -181,7 +181,9 @@ impl Reach {
     async fn session(&self, target: &Target) -> Result<Arc<Session>, Lost> {
         let slot = self.slot(target);
         let mut slot = slot.lock().await;
-        if let Some(session) = slot.as_ref().filter(|session| !session.is_closed()) {
+        if let Some(session) = slot.as_ref()
+            && session.is_open().await
+        {
             return Ok(session.clone());
         }
         let session = Arc::new(self.sessions.open(target).await.map_err(lost)?);
@@ -259,6 +261,17 @@ impl Hands for Reach {
                     session.cancel().await;
                 }
             }
+        })
+    }
+
+    fn farewell(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let close = self.all().into_iter().map(|slot| async move {
+                if let Some(session) = slot.lock().await.take() {
+                    session.close().await;
+                }
+            });
+            futures_util::future::join_all(close).await;
         })
     }
 }

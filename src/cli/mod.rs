@@ -60,6 +60,8 @@ enum Command {
     #[command(hide = true)]
     AgentKeep { session: String },
     #[command(hide = true)]
+    AgentAttach { nonce: String, name: String },
+    #[command(hide = true)]
     DemoSystemctl(demo::Systemctl),
     #[command(hide = true)]
     DemoNodes(demo::Nodes),
@@ -100,7 +102,9 @@ pub fn main() -> ExitCode {
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::AgentTry | Command::AgentServe { .. } | Command::AgentKeep { .. } => return serve::main(std::env::args().skip(1)),
+        Command::AgentTry | Command::AgentServe { .. } | Command::AgentKeep { .. } | Command::AgentAttach { .. } => {
+            return serve::main(std::env::args().skip(1));
+        }
         Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),
         Command::DemoNodes(arguments) => demo::nodes(&arguments),
     };

@@ -54,6 +54,8 @@ pub struct Target {
     pub timeout: Option<u64>,
     /// Where the agent is kept on the host; `None`: the login user's cache folder.
     pub agent_folder: Option<String>,
+    /// `windlass_linger`, `--linger`: seconds that the agent lives on when the connection is lost; `None`: 20.
+    pub linger: Option<u64>,
 }
 
 /// How to become another user.

@@ -27,6 +27,8 @@ pub enum Kind {
     Become,
     /// The host is reached, but the agent cannot run there.
     Agent,
+    /// The host is reached, but belongs to another run.
+    Held,
     /// The connection broke.
     Lost,
 }
@@ -34,7 +36,7 @@ pub enum Kind {
 impl Kind {
     /// Whether Ansible would call the host unreachable, rather than the task failed.
     pub fn is_unreachable(self) -> bool {
-        !matches!(self, Self::Become | Self::Agent | Self::Settings)
+        !matches!(self, Self::Become | Self::Agent | Self::Held | Self::Settings)
     }
 }
 

@@ -145,6 +145,8 @@ fn start(host: &Host, command: &str) -> io::Result<Child> {
         .env("USER", &user)
         .env("LOGNAME", &user)
         .env("LANG", "C.UTF-8")
+        // All hosts of a site share a network name space, in which a lease would be one for all of them.
+        .env(crate::agent::lease::SCOPE, &host.folder)
         .current_dir(host.home())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -93,6 +93,7 @@ impl Step {
             host_key_checking: checking.and_then(|value| arguments::to_bool(&value)),
             timeout: number(&["ansible_ssh_timeout", "ansible_timeout"])?.or(settings.timeout),
             agent_folder: text(&["windlass_agent_folder"])?,
+            linger: number(&["windlass_linger"])?.or(settings.linger),
         })
     }
 

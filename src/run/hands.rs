@@ -78,4 +78,9 @@ pub trait Hands: Send + Sync {
 
     /// Ends what runs on all hosts.
     fn cancel(&self) -> BoxFuture<'_, ()>;
+
+    /// Says goodbye to all hosts, at the end of the run: what works there for it ends.
+    fn farewell(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 }

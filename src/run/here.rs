@@ -179,6 +179,10 @@ impl Hands for Here {
         programs::end_all();
         self.away.cancel()
     }
+
+    fn farewell(&self) -> BoxFuture<'_, ()> {
+        self.away.farewell()
+    }
 }
 
 #[cfg(test)]

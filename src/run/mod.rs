@@ -159,6 +159,7 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
         }
     }
     watch.abort();
+    run.hands.farewell().await;
 
     let recap = run.recap();
     run.note_end(&recap);

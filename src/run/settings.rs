@@ -45,6 +45,8 @@ pub struct Settings {
     pub password: Option<Secret<String>>,
     /// `-T`, seconds.
     pub timeout: Option<u64>,
+    /// `--linger`, seconds.
+    pub linger: Option<u64>,
     /// `--ssh-common-args`, `--ssh-extra-args`: name and text.
     pub ssh_arguments: Vec<(String, String)>,
     /// `--force-handlers`.
@@ -97,6 +99,7 @@ impl Default for Settings {
             private_key: None,
             password: None,
             timeout: None,
+            linger: None,
             ssh_arguments: Vec::new(),
             force_handlers: false,
             start_at_task: None,

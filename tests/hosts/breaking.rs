@@ -16,29 +16,29 @@ const COPY: &str =
 const SLEEP: &str = "- hosts: all\n  gather_facts: false\n  become: true\n  tasks:\n    - name: Sleep\n      command: sleep {{ seconds | default(4242) }}\n    - name: After\n      file: {path: /srv/after, state: touch}\n";
 
 /// Size of the file that is on its way when something breaks.
-const LARGE: usize = 48 * 1024 * 1024;
+pub(crate) const LARGE: usize = 48 * 1024 * 1024;
 
-fn start(site: &Site, words: &str) -> Child {
+pub(crate) fn start(site: &Site, words: &str) -> Child {
     let words = format!("playbook -i hosts.ini site.yml {words}");
     site.command(words.split_whitespace()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("windlass starts")
 }
 
-fn finish(site: &Site, child: Child) -> Run {
+pub(crate) fn finish(site: &Site, child: Child) -> Run {
     let begun = Instant::now();
     let output = child.wait_with_output().expect("ends");
-    assert!(begun.elapsed() < Duration::from_secs(20), "it took {:?} to end", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(90), "it took {:?} to end", begun.elapsed());
     let signal = output.status.signal();
     let run = site.finish(output);
     assert!(!run.all().contains("panicked"), "{}", run.all());
     if signal.is_some() { Run { code: -1, ..run } } else { run }
 }
 
-fn send(child: &Child, signal: Signal) {
+pub(crate) fn send(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).expect("id")), signal).expect("signal");
 }
 
 /// The file is on its way: there is a part of it under another name.
-fn wait_for_part(hosts: &Hosts) {
+pub(crate) fn wait_for_part(hosts: &Hosts) {
     wait_until("a part of the large file", || hosts.try_exec("h1", "find /srv -name '.windlass-*' -size +1000k | grep -q .").0);
 }
 
@@ -52,16 +52,20 @@ fn sleeps(hosts: &Hosts) -> bool {
 
 /// Ends the agents of a host, by their ids. Their keepers stay.
 fn kill_agents(hosts: &Hosts) {
-    let is_agent = "case $(readlink $p/exe) in */windlass/agent-*) tr '\\0' ' ' <$p/cmdline | grep -q ' agent-serve ';; *) false;; esac";
-    hosts.exec("h1", &format!("for p in /proc/[0-9]*; do if {is_agent}; then kill -9 ${{p#/proc/}}; fi; done; true"));
+    signal_agents(hosts, "KILL");
 }
 
-fn no_agent(hosts: &Hosts) {
+pub(crate) fn signal_agents(hosts: &Hosts, signal: &str) {
+    let is_agent = "case $(readlink $p/exe) in */windlass/agent-*) tr '\\0' ' ' <$p/cmdline | grep -q ' agent-serve ';; *) false;; esac";
+    hosts.exec("h1", &format!("for p in /proc/[0-9]*; do if {is_agent}; then kill -{signal} ${{p#/proc/}}; fi; done; true"));
+}
+
+pub(crate) fn no_agent(hosts: &Hosts) {
     let running = || hosts.exec("h1", "for p in /proc/[0-9]*; do readlink $p/exe; done | grep -c windlass/agent; true");
     wait_until("the end of the agent", || running().trim() == "0");
 }
 
-fn left(hosts: &Hosts) -> String {
+pub(crate) fn left(hosts: &Hosts) -> String {
     hosts.exec("h1", "find / -xdev -name '.windlass-*'; find /tmp /var/tmp -name '*windlass*' | grep -v windlass-hosts-; true")
 }
 
@@ -88,7 +92,7 @@ fn completes(hosts: &Hosts, site: &Site) {
 fn what_is_killed_in_the_middle_of_a_large_file_leaves_the_old_one() {
     let Some(hosts) = Hosts::up(1) else { return };
     let site = Site::new().file("site.yml", COPY);
-    inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "");
+    inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "windlass_linger=1");
     let content: Vec<u8> = (0..LARGE).map(|at| (at / 7 % 251) as u8).collect();
     fs::write(site.path().join("large.bin"), &content).expect("write");
     fs::create_dir_all(hosts.path().join("shared")).expect("folder");
@@ -134,7 +138,7 @@ fn what_is_killed_in_the_middle_of_a_large_file_leaves_the_old_one() {
 fn what_a_task_runs_ends_with_agent_connection_and_controller() {
     let Some(hosts) = Hosts::up(1) else { return };
     let site = Site::new().file("site.yml", SLEEP);
-    inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "");
+    inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "windlass_linger=1");
 
     let child = start(&site, "");
     wait_for_sleep(&hosts);

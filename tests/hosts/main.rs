@@ -6,6 +6,8 @@ mod harness;
 
 mod breaking;
 mod http;
+mod leases;
+mod linger;
 mod login;
 mod secrets;
 mod services;
@@ -44,7 +46,7 @@ fn play(site: &Site, words: &str) -> Run {
 /// Waits until `there` says yes.
 #[track_caller]
 fn wait_until(what: &str, mut there: impl FnMut() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
+    let until = Instant::now() + Duration::from_secs(90);
     while !there() {
         assert!(Instant::now() < until, "waited too long: {what}");
         std::thread::sleep(Duration::from_millis(20));
