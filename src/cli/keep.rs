@@ -100,7 +100,7 @@ pub(super) fn absolute(arguments: &Arguments) -> Vec<String> {
 }
 
 /// Returns the files that were read, with their SHA-256.
-fn files(sources: &Sources) -> BTreeMap<String, String> {
+pub(super) fn files(sources: &Sources) -> BTreeMap<String, String> {
     let read = sources.all().into_iter().filter(|file| file.path.is_file());
     read.map(|file| (file.path.display().to_string(), crate::change::digest::sha256(file.text.as_bytes()))).collect()
 }

@@ -12,6 +12,7 @@ pub mod adhoc;
 mod called;
 pub mod demo;
 pub mod doc;
+mod drift;
 pub mod early;
 pub mod extra_vars;
 pub mod flags;
@@ -22,6 +23,7 @@ mod keep;
 pub mod list;
 pub mod person;
 pub mod playbook;
+mod report;
 pub mod runs;
 pub mod vault;
 pub mod window;
@@ -45,6 +47,10 @@ enum Command {
     Resume(runs::Resume),
     /// Show what was run
     Runs(runs::Runs),
+    /// Report a run from its record: as text, as an HTML page for a change board, as JUnit XML, as JSON
+    Report(report::Arguments),
+    /// Compare hosts with what a run left: 0 no drift, 10 drift, 11 something cannot be known
+    Drift(drift::Arguments),
     /// Show hosts, groups and variables as they were read
     Inventory(inventory::Arguments),
     /// Encrypt, decrypt, show and edit vaulted files
@@ -98,6 +104,8 @@ pub fn main() -> ExitCode {
         Command::Adhoc(arguments) => adhoc::run(&arguments),
         Command::Resume(arguments) => runs::resume(&arguments),
         Command::Runs(arguments) => runs::run(&arguments),
+        Command::Report(arguments) => report::run(&arguments),
+        Command::Drift(arguments) => drift::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),

@@ -13,7 +13,7 @@ use crate::cli::window::WindowFlags;
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
-use crate::run::settings::Unsure;
+use crate::run::settings::Decisions;
 use crate::run::tags::Selection;
 use crate::run::{Settings, Site};
 use crate::source::{Diagnostic, Sources};
@@ -63,7 +63,7 @@ pub struct Arguments {
     /// What becomes of a command that broke off in the middle: only `windlass resume` has this
     #[arg(skip)]
     #[serde(skip)]
-    pub unsure: Unsure,
+    pub unsure: Decisions,
     /// On which hosts, as whom and how
     #[command(flatten)]
     pub flags: Flags,
@@ -81,8 +81,26 @@ pub(super) fn go_on(arguments: &Arguments, resumed: &Resumed) -> u8 {
     ground::finish(&sources, prepare(arguments, &sources, Some(resumed)))
 }
 
-/// Reads and checks everything; `None` where only a listing was asked for.
+/// Playbooks that were read and checked, and all that they stand on.
+pub(super) struct Ready {
+    pub(super) ground: Ground,
+    pub(super) playbooks: Vec<Playbook>,
+    pub(super) settings: Settings,
+}
+
 fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) -> Result<Option<ground::Prepared>, Errors> {
+    let Some(Ready { ground, playbooks, settings }) = read(arguments, sources)? else { return Ok(None) };
+    let listener = arguments.flags.listener(&ground.redactor);
+    let kept = match resumed {
+        _ if arguments.flags.check => Kept::default(),
+        None => keep::begin(arguments, sources, &ground.redactor),
+        Some(resumed) => keep::resume(resumed, arguments, sources, &ground.redactor).map_err(|error| vec![error])?,
+    };
+    Ok(Some(ground.prepared(playbooks, settings, listener, kept)))
+}
+
+/// Reads and checks everything; `None` where only a listing was asked for.
+pub(super) fn read(arguments: &Arguments, sources: &Sources) -> Result<Option<Ready>, Errors> {
     let folder = arguments.playbooks.first().and_then(|path| path.parent()).map(Path::to_path_buf).unwrap_or_default();
     let ground = Ground::open(&arguments.flags, &folder, sources)?;
     let mut playbooks = Vec::new();
@@ -106,7 +124,7 @@ fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) 
     let settings = Settings {
         force_handlers: arguments.force_handlers,
         start_at_task: arguments.start_at_task.clone(),
-        unsure: arguments.unsure,
+        unsure: arguments.unsure.clone(),
         max_hosts: arguments.max_hosts,
         window,
         ..ground.settings(&arguments.flags)?
@@ -116,13 +134,7 @@ fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) 
         skip_tags: or_else(&arguments.skip_tags, &settings.execution.skip_tags),
         ..settings
     };
-    let listener = arguments.flags.listener(&ground.redactor);
-    let kept = match resumed {
-        _ if arguments.flags.check => Kept::default(),
-        None => keep::begin(arguments, sources, &ground.redactor),
-        Some(resumed) => keep::resume(resumed, arguments, sources, &ground.redactor).map_err(|error| vec![error])?,
-    };
-    Ok(Some(ground.prepared(playbooks, settings, listener, kept)))
+    Ok(Some(Ready { ground, playbooks, settings }))
 }
 
 /// Returns what the command line says, or else what the environment does.

@@ -6,10 +6,8 @@ use serde_json::json;
 use crate::cli::keep::Resumed;
 use crate::cli::playbook::Arguments;
 use crate::cli::window::WindowFlags;
-use crate::record::past::Past;
-use crate::record::{Entry, Folder};
-use crate::report::{event::Status, fold, json::status_word};
-use crate::run::settings::Unsure;
+use crate::record::{Account, Folder, Past, summary};
+use crate::run::settings::{Decisions, Unsure};
 use crate::source::{Diagnostic, Sources};
 
 /// `windlass runs`.
@@ -31,6 +29,14 @@ enum Command {
         /// The run: its id, a part of it, or `last`
         run: Option<String>,
     },
+    /// Check that the record of a run was not changed, and say the hash of its last line
+    Verify {
+        /// The run: its id, a part of it, or `last`
+        run: Option<String>,
+        /// The hash that the last line has to have
+        #[arg(long)]
+        hash: Option<String>,
+    },
 }
 
 /// `windlass resume`.
@@ -38,9 +44,10 @@ enum Command {
 pub struct Resume {
     /// The run: its id, a part of it, or `last` (the default)
     run: Option<String>,
-    /// What becomes of a command that broke off in the middle
-    #[arg(long, value_enum, default_value = "stop")]
-    unsure: Unsure,
+    /// What becomes of a command that broke off in the middle: `stop` (the default), `redo` or `skip`, for one host `web1=redo`;
+    /// may be given several times
+    #[arg(long, value_name = "[HOST=]WHAT", value_parser = Decisions::one)]
+    unsure: Vec<(Option<String>, Unsure)>,
     /// Resume although the playbooks or inventories have changed since
     #[arg(long)]
     changed_files: bool,
@@ -82,7 +89,7 @@ pub fn resume(command: &Resume) -> u8 {
     if let Err(error) = std::env::set_current_dir(&past.began.folder) {
         return wrong(format!("the folder `{}` that the run was started in: {error}", past.began.folder));
     }
-    arguments.unsure = command.unsure;
+    arguments.unsure = Decisions(command.unsure.clone());
     arguments.steal_lease = command.steal_lease;
     arguments.window.replace_by(&command.window);
     arguments.flags.verbose = arguments.flags.verbose.max(command.verbose);
@@ -101,6 +108,10 @@ pub fn run(arguments: &Runs) -> u8 {
     };
     match &arguments.command {
         None | Some(Command::List) => list(&folder, arguments.json),
+        Some(Command::Verify { run, hash }) => match verify(&folder, run.as_deref(), hash.as_deref()) {
+            Ok(()) => super::OK,
+            Err(error) => wrong(error),
+        },
         Some(Command::Show { run }) => {
             let past = folder.meant(run.as_deref()).and_then(|run| Past::read(&folder, &run));
             match past {
@@ -111,24 +122,12 @@ pub fn run(arguments: &Runs) -> u8 {
                     super::OK
                 }
                 Ok(past) => {
-                    super::say(&shown(&past));
+                    super::report::show(&summary::text(&Account::of(&past), false));
                     super::OK
                 }
                 Err(error) => wrong(error),
             }
         }
-    }
-}
-
-/// How a run stands, in a word or two.
-fn state(past: &Past) -> String {
-    match &past.ended {
-        None => "broke off".to_owned(),
-        Some(ended) => match ended.code {
-            0 => "done".to_owned(),
-            130 => "interrupted".to_owned(),
-            code => format!("ended with code {code}"),
-        },
     }
 }
 
@@ -146,52 +145,33 @@ fn list(folder: &Folder, json: bool) -> u8 {
         if json {
             let line = json!({
                 "run": run, "time": when, "user": past.began.who.user, "playbooks": past.began.playbooks, "ticket": past.began.ticket,
-                "state": state(&past), "code": past.ended.as_ref().map(|ended| ended.code), "owed": past.owed(),
+                "state": past.state(), "code": past.ended.as_ref().map(|ended| ended.code), "owed": past.owed(),
             });
             super::say(&line.to_string());
         } else {
             let ticket = past.began.ticket.as_ref().map(|ticket| format!("  [{ticket}]")).unwrap_or_default();
-            super::say(&format!("{run}  {:<20} {}  {playbooks}{ticket}", state(&past), past.began.who.user));
+            super::say(&format!("{run}  {:<20} {}  {playbooks}{ticket}", past.state(), past.began.who.user));
         }
     }
     super::OK
 }
 
-fn shown(past: &Past) -> String {
-    let mut lines = vec![
-        format!("run {}  {}", past.began.run, state(past)),
-        format!("  playbooks  {}", past.began.playbooks.join(" ")),
-        format!("  by         {} on {}", past.began.who.user, past.began.who.machine),
-    ];
-    if let Some(ticket) = &past.began.ticket {
-        lines.push(format!("  for        {ticket}"));
+/// Says whether a record is whole, and the hash of its last line.
+fn verify(folder: &Folder, run: Option<&str>, hash: Option<&str>) -> Result<(), String> {
+    let run = folder.meant(run)?;
+    let past = Past::read(folder, &run)?;
+    let lines = past.lines.len();
+    if let Some(hash) = hash.filter(|hash| !hash.eq_ignore_ascii_case(&past.hash)) {
+        return match past.lines.iter().position(|line| line.prev.eq_ignore_ascii_case(hash)) {
+            Some(at) => {
+                Err(format!("the record of run {run} is unbroken, and has gone on since: {hash} is the hash of line {at} of {lines}"))
+            }
+            None => Err(format!("the record of run {run} is not the one that was meant: its {lines} lines end in {}", past.hash)),
+        };
     }
-    if let (Some(first), Some(last)) = (past.lines.first(), past.lines.last()) {
-        lines.push(format!("  from       {} to {}", first.time, last.time));
+    super::say(&format!("run {run}: {lines} lines, unbroken; the SHA-256 of the last is {}", past.hash));
+    if past.ended.is_none() {
+        super::say("its end is not recorded: it broke off, or still goes on");
     }
-    lines.push(format!("  record     {} lines, sha256 {}", past.lines.len(), past.hash));
-    let mut task = "";
-    let steps = past.steps();
-    for step in steps.iter().filter(|step| !matches!(step.status, Status::Ok | Status::Skipped)) {
-        if step.task != task {
-            lines.push(step.task.clone());
-            task = &step.task;
-        }
-        let what = if step.changes.is_empty() { step.because.clone() } else { step.changes.join(", ") };
-        lines.push(format!("  {:<12} {}  {what}", status_word(step.status), step.host));
-    }
-    for line in &past.lines {
-        if let Entry::Stopped { why } = &line.entry {
-            lines.push(format!("stopped: {why}"));
-        }
-    }
-    let owed = if past.is_unfinished() { past.owed() } else { Default::default() };
-    for (host, names) in &owed {
-        let host: std::sync::Arc<str> = host.as_str().into();
-        lines.push(format!("owed to {}: {}", fold::hosts(&[host]), names.join(", ")));
-    }
-    if past.is_unfinished() {
-        lines.push(format!("`windlass resume {}` goes on from here", past.began.run));
-    }
-    lines.join("\n")
+    Ok(())
 }

@@ -174,6 +174,41 @@ pub struct Step {
     pub sealed: Option<String>,
 }
 
+/// Differences longer than this, both texts together, are kept in part only. Bytes.
+const LONGEST: usize = 64 * 1024;
+
+/// Lines around a change that are kept of a long difference.
+const AROUND: usize = 3;
+
+/// Returns a difference as a journal keeps it: of long texts only the part that differs, with a few lines around it.
+pub fn kept(difference: &Difference) -> Difference {
+    if difference.before.len() + difference.after.len() <= LONGEST {
+        return difference.clone();
+    }
+    let lines = |text: &str| -> Vec<String> { text.split_inclusive('\n').map(str::to_owned).collect() };
+    let (before, after) = (lines(&difference.before), lines(&difference.after));
+    let same = before.iter().zip(&after).take_while(|(before, after)| before == after).count();
+    let shorter = before.len().min(after.len()) - same;
+    let same_end = before.iter().rev().zip(after.iter().rev()).take(shorter).take_while(|(before, after)| before == after).count();
+    let part = |lines: &[String]| -> String {
+        let end = (lines.len() - same_end + AROUND).min(lines.len());
+        lines.get(same.saturating_sub(AROUND)..end).unwrap_or_default().concat()
+    };
+    let (before, after) = (part(&before), part(&after));
+    let told = if before.len() + after.len() <= LONGEST {
+        Difference {
+            before,
+            after,
+            note: Some(format!("of long texts, only what differs is kept: from line {}", same + 1)),
+            ..Difference::default()
+        }
+    } else {
+        let note = format!("too long to be kept: {} bytes before, {} after", difference.before.len(), difference.after.len());
+        Difference { note: Some(note), ..Difference::default() }
+    };
+    Difference { before_header: difference.before_header.clone(), after_header: difference.after_header.clone(), ..told }
+}
+
 /// What a resumed run needs of a step that was done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Replay {
@@ -196,4 +231,23 @@ pub struct Ended {
     pub recap: BTreeMap<String, Counts>,
     /// Handlers that were notified and not run, by host.
     pub owed: BTreeMap<String, Vec<String>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_long_differences_the_changed_part_is_kept() {
+        let line = |at: usize| format!("line {at}\n");
+        let before: String = (0..20_000).map(line).collect();
+        let after = before.replace("line 9000\n", "changed\n");
+        let long = Difference { before: before.clone(), after, before_header: "/x".into(), after_header: "/x".into(), note: None };
+        let kept = super::kept(&long);
+        assert_eq!(kept.before, "line 8997\nline 8998\nline 8999\nline 9000\nline 9001\nline 9002\nline 9003\n");
+        assert_eq!(kept.after, "line 8997\nline 8998\nline 8999\nchanged\nline 9001\nline 9002\nline 9003\n");
+        let other: String = (30_000..50_000).map(line).collect();
+        let none = super::kept(&Difference { after: other, ..long });
+        assert!(none.before.is_empty() && none.note.is_some_and(|note| note.contains("too long")));
+    }
 }

@@ -4,14 +4,21 @@
 //! off still owes, how long steps take, and the proof of what was done. Each line carries the hash of the line before it
 //! ([`chain`]); what may hold secrets is sealed ([`seal`]), all else is masked before it is written.
 
+pub mod account;
 pub mod chain;
+pub mod drift;
 pub mod entry;
+mod escape;
 pub mod folder;
 pub mod journal;
+pub mod junit;
+pub mod page;
 pub mod past;
 pub mod seal;
+pub mod summary;
 pub mod timings;
 
+pub use account::Account;
 pub use entry::Entry;
 pub use folder::Folder;
 pub use journal::Journal;

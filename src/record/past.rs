@@ -28,6 +28,8 @@ pub struct Known {
     key: Option<Key>,
     steps: HashMap<(String, String), Step>,
     begun: HashSet<(String, String)>,
+    /// How often the journal heard of a step's end.
+    ended: HashMap<(String, String), usize>,
     /// Hosts on which no further step of the broken run can have begun.
     fresh: Mutex<HashSet<String>>,
 }
@@ -67,6 +69,11 @@ impl Past {
     pub fn secret(&self, folder: &Folder) -> Result<serde_json::Value, String> {
         let plain = self.key(folder)?.open(&self.began.sealed)?;
         serde_json::from_slice(&plain).map_err(|error| format!("the sealed flags of run {} are damaged: {error}", self.began.run))
+    }
+
+    /// Returns how the run stands, in a word or two.
+    pub fn state(&self) -> String {
+        self.ended.as_ref().map_or_else(|| BROKE_OFF.to_owned(), |ended| ending(ended.code))
     }
 
     /// Whether anything is left to do: the run did not end, or not well.
@@ -139,13 +146,27 @@ impl Past {
                 Entry::StepBegan { host, key } => {
                     known.begun.insert((host.clone(), key.clone()));
                 }
-                Entry::Step(step) if !step.unsure => {
+                // What became of a step whose host was lost, or of which nobody was sure, is still to be heard.
+                Entry::Step(step) if !step.unsure && step.status != Status::Unreachable => {
                     known.begun.retain(|(host, key)| *host != step.host || !key.starts_with(&step.key));
+                    *known.ended.entry((step.host.clone(), step.key.clone())).or_default() += 1;
                 }
                 _ => {}
             }
         }
         Ok(known)
+    }
+}
+
+/// How a run stands whose journal has no end.
+pub(super) const BROKE_OFF: &str = "broke off";
+
+/// Returns how a run stands that ended with this exit code.
+pub(super) fn ending(code: u8) -> String {
+    match code {
+        0 => "done".to_owned(),
+        130 => "interrupted".to_owned(),
+        code => format!("ended with code {code}"),
     }
 }
 
@@ -168,6 +189,19 @@ impl Known {
     /// Whether there is an earlier part of the run at all.
     pub fn is_resumed(&self) -> bool {
         self.key.is_some()
+    }
+
+    /// Whether a step was done.
+    pub fn has(&self, host: &str, key: &str) -> bool {
+        self.steps.contains_key(&(host.to_owned(), key.to_owned()))
+    }
+
+    /// Returns the name by which a step is done now: one that ended, and is done again, must not be taken for what it was then.
+    pub fn name(&self, host: &str, key: &str) -> String {
+        match self.ended.get(&(host.to_owned(), key.to_owned())) {
+            None => key.to_owned(),
+            Some(times) => format!("{key}~{times}"),
+        }
     }
 
     /// Whether a step on the controller itself had begun and did not end.

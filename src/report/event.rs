@@ -108,6 +108,8 @@ pub struct TaskResult {
     /// Why: the plan's reason, the failed condition, the failure.
     pub because: String,
     pub diff: Vec<Difference>,
+    /// The differences are for the record alone: nobody asked to see them.
+    pub records_diff: bool,
     /// One line for each change.
     pub summary: Vec<String>,
     /// Nothing of it may be shown.

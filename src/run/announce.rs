@@ -53,8 +53,13 @@ impl Run {
     }
 
     /// Tells an event, and before it the task that it belongs to, where that was not the last one told.
-    pub(super) fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, mut event: Event) {
         self.note(&event);
+        if let Event::Item { result, .. } | Event::Result { result, .. } | Event::Retry { result, .. } = &mut event
+            && result.records_diff
+        {
+            result.diff.clear();
+        }
         let host = match &event {
             Event::Item { host, .. } | Event::Result { host, .. } | Event::Retry { host, .. } | Event::MetaDone { host, .. } => Some(host),
             Event::Included { hosts, .. } => hosts.first(),

@@ -116,7 +116,10 @@ impl Step {
         let own = self.own_module(&named);
         let entry = self.module(if own.is_some() { "script_module" } else { &named }, *name_span)?;
         let mode = self.mode(variables, engine)?;
-        let diff = self.flag(|keywords| keywords.diff.as_ref(), variables, engine)?.unwrap_or(self.run.settings.diff);
+        let asked = self.flag(|keywords| keywords.diff.as_ref(), variables, engine)?;
+        let diff = asked.unwrap_or(self.run.settings.diff);
+        // The record of a run has its differences, whether anybody wanted to see them or not; but those of `diff: false` nowhere.
+        let records_diff = diff || (asked.is_none() && self.run.journal.run().is_some());
         let variables =
             variables.with([("ansible_check_mode", Value::Bool(mode == Mode::Check)), ("ansible_diff_mode", Value::Bool(diff))]);
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
@@ -149,9 +152,9 @@ impl Step {
         if !arguments.values().any(|value| value.unknown_part().is_some()) {
             (entry.check)(&arguments).map_err(Stop::Failed)?;
         }
-        let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| key.text.clone());
+        let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| self.run.known.name(&self.host, &key.text));
         let alone = mode == Mode::Check && !self.run.settings.check;
-        Ok(Ready { entry, arguments, seat, mode, diff, environment, timeout, delegate, step, alone })
+        Ok(Ready { entry, arguments, seat, mode, diff: records_diff, shows_diff: diff, environment, timeout, delegate, step, alone })
     }
 
     /// Returns the seconds that the task may take; `None`: as long as it likes.

@@ -9,6 +9,7 @@ use crate::report::event::{Event, Status, TaskResult};
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
 use crate::run::host::Notice;
+use crate::run::replay::{self, UNSURE};
 use crate::run::result::Came;
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ended, Ready, Step, Stop};
@@ -124,7 +125,7 @@ impl Step {
             }
             let came = self.single_item(index, &variables, engine).await;
             let came = self.told_item(r#loop, item, came);
-            let is_lost = came.result.status == Status::Unreachable;
+            let is_lost = came.result.status == Status::Unreachable || replay::is_unsure(&came.result);
             for (_, then) in &came.then {
                 if let (Then::Facts { facts: map, .. } | Then::Variables(map), true) = (then, self.sets_variables()) {
                     set.extend(map.iter().map(|(name, value)| (name.clone(), value.clone())));
@@ -142,7 +143,7 @@ impl Step {
                     }
                 }
             };
-            if is_lost || enough || self.run.is_interrupted() {
+            if is_lost || enough {
                 break;
             }
         }
@@ -210,7 +211,10 @@ impl Step {
             match recalled {
                 Ok(None) => self.run.hands.task(&first.seat, message, &mut on_item).await,
                 Ok(Some(known)) => {
-                    (0_u32..).zip(known).for_each(|(at, outcome)| on_item(at, outcome));
+                    // What is not known of the group as a whole holds for each item of it.
+                    let rest = if known.len() == 1 { known.first().cloned() } else { None };
+                    let all = known.into_iter().chain(rest.into_iter().cycle()).take(group.len());
+                    (0_u32..).zip(all).for_each(|(at, outcome)| on_item(at, outcome));
                     Ok(())
                 }
                 Err(lost) => Err(lost),
@@ -254,6 +258,7 @@ impl Step {
         let has = |status: Status| items.iter().any(|came| came.result.status == status);
         let is_skipped = items.iter().all(|came| came.result.status == Status::Skipped);
         let failed = items.iter().find(|came| came.result.status == Status::Failed && !came.result.ignored);
+        let is_unsure = items.iter().any(|came| replay::is_unsure(&came.result));
         let is_ignored = failed.is_none() && items.iter().any(|came| came.result.ignored);
         result.status = if has(Status::Failed) {
             Status::Failed
@@ -287,6 +292,7 @@ impl Step {
             result.diagnostic = result.diagnostic.or(came.result.diagnostic).filter(|_| !is_ignored);
             result.warnings.extend(came.result.warnings);
             result.diff.extend(came.result.diff);
+            result.records_diff |= came.result.records_diff;
             result.summary.extend(came.result.summary);
             result.delegated_to = result.delegated_to.or(came.result.delegated_to);
             notice = notice.max(came.notice);
@@ -300,6 +306,9 @@ impl Step {
             (None, _) => Value::Bool(false),
         };
         let mut values = Map::new();
+        if is_unsure {
+            values.insert(UNSURE.into(), Value::Bool(true));
+        }
         let is_empty = registered.is_empty();
         values.insert("results".into(), Value::list(registered));
         values.insert("changed".into(), changed);

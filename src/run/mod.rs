@@ -140,6 +140,9 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
     let names: Vec<_> = playbooks.iter().map(|playbook| playbook.path.display().to_string()).collect();
     run.tell(Event::RunStarted { playbook: names.join(" "), check: run.settings.check, hosts: run.site.hosts().len() });
 
+    // Before anything is done, it is on disk that it was begun.
+    let _ = run.in_journal().await;
+
     let watch = tokio::spawn(watch_for_interrupt(run.clone()));
     let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
     let playbooks = if run.may_touch(playbooks).await { playbooks } else { &[] };

@@ -15,7 +15,7 @@ use crate::modules;
 use crate::record::Entry;
 use crate::record::entry;
 use crate::record::past::OPAQUE;
-use crate::report::event::Event;
+use crate::report::event::{Event, TaskResult};
 use crate::run::Run;
 use crate::run::frame::Frame;
 use crate::run::hands::Lost;
@@ -60,6 +60,13 @@ impl Met {
         StepKey { text: format!("{place}#{times}"), ordinal }
     }
 
+    /// Returns the key that [`Met::next`] would return.
+    fn peek(&self, host: &str, place: &str) -> String {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = hosts.get(host).and_then(|of_host| of_host.places.get(place)).copied().unwrap_or_default();
+        format!("{place}#{}", times + 1)
+    }
+
     fn steps(&self, host: &str) -> u64 {
         self.hosts.lock().unwrap_or_else(PoisonError::into_inner).get(host).map_or(0, |of_host| of_host.steps)
     }
@@ -68,8 +75,20 @@ impl Met {
 impl Run {
     /// Returns the key of the step that a task now is on a host.
     pub(super) fn step_key(&self, task: &Task, module: &str, host: &Arc<str>) -> StepKey {
+        self.met.next(host, self.place_of_step(task, module))
+    }
+
+    /// Returns the host that does a task which is done once for all: the one that has done it, where the run is resumed, or else
+    /// the first that can.
+    pub(super) fn who_does(&self, task: &Task, module: &str, batch: &[Arc<str>], hosts: &[Arc<str>]) -> Vec<Arc<str>> {
+        let place = self.place_of_step(task, module);
+        let has_done = |host: &&Arc<str>| self.known.has(host, &self.met.peek(host, &place));
+        hosts.iter().chain(batch).find(has_done).or(hosts.first()).cloned().into_iter().collect()
+    }
+
+    fn place_of_step(&self, task: &Task, module: &str) -> String {
         let place = self.sources.place(task.span).map(|place| place.to_string()).unwrap_or_default();
-        self.met.next(host, format!("{place}/{module}"))
+        format!("{place}/{module}")
     }
 
     /// Waits until all that was noted is on disk. Without a journal that can be written, the run goes no further.
@@ -112,7 +131,8 @@ impl Run {
     pub(super) fn sealed(&self, ended: &Ended) -> Option<String> {
         let key = self.journal.key().filter(|_| ended.key.is_some() && !ended.result.earlier)?;
         let replay = entry::Replay {
-            result: ended.result.clone(),
+            // The journal has the differences already.
+            result: TaskResult { diff: Vec::new(), ..ended.result.clone() },
             register: ended.register.clone(),
             then: ended.then.iter().map(|(host, then)| (host.as_ref().map(ToString::to_string), then.clone())).collect(),
             notifies: ended.notice.is_some(),
@@ -154,12 +174,12 @@ impl Run {
             status: result.status,
             because: if open { result.because.clone() } else { "hidden by no_log".to_owned() },
             changes: if open { result.summary.clone() } else { Vec::new() },
-            diff: if open { result.diff.clone() } else { Vec::new() },
+            diff: if open { result.diff.iter().map(entry::kept).collect() } else { Vec::new() },
             diagnostic: result.diagnostic.clone().filter(|_| open),
             delegated_to: result.delegated_to.clone(),
             ignored: result.ignored,
-            rescued: frame.is_rescued,
-            unsure: result.values.contains_key(UNSURE),
+            rescued: frame.is_rescued && !is_unsure(result),
+            unsure: is_unsure(result),
             no_log: result.no_log,
             warnings: if open { result.warnings.clone() } else { Vec::new() },
             seconds: result.took.as_secs_f64(),
@@ -246,16 +266,16 @@ impl Step {
         let Some(key) = ready.step.as_ref().filter(|_| ready.mode == Mode::Apply) else { return Ok(None) };
         let opaque = OPAQUE.contains(&ready.entry.name);
         let local = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();
-        let recalled = if !self.run.known.may_have_more(&self.host) {
-            Recalled::Never
-        } else if self.run.known.had_begun(&self.host, key) {
+        let recalled = if self.run.known.had_begun(&self.host, key) {
             Recalled::Began
+        } else if !self.run.known.may_have_more(&self.host) {
+            Recalled::Never
         } else {
             self.run.hands.recall(&ready.seat, key).await?
         };
         match recalled {
             Recalled::Done(outcomes) => return Ok(Some(outcomes)),
-            Recalled::Began if opaque => match self.run.settings.unsure {
+            Recalled::Began if opaque => match self.run.settings.unsure.of(&self.host) {
                 Unsure::Stop => return Ok(Some(vec![unsure()])),
                 Unsure::Skip => {
                     return Ok(Some(vec![Outcome {
@@ -285,7 +305,13 @@ fn unsure() -> Outcome {
 }
 
 /// The value that tells such a failure from others.
-const UNSURE: &str = "unsure";
+pub(super) const UNSURE: &str = "unsure";
+
+/// Whether a step failed only as nobody knows whether it was done. It stops its host as a lost connection does: nothing rescues it,
+/// and no `always` takes back what it may depend on.
+pub(super) fn is_unsure(result: &TaskResult) -> bool {
+    result.values.contains_key(UNSURE)
+}
 
 fn has_template(value: &Value) -> bool {
     match value {

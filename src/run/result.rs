@@ -7,6 +7,7 @@ use crate::report::event::{Status, TaskResult};
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
 use crate::run::host::Notice;
+use crate::run::replay::UNSURE;
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ended, Ready, Step, Stop};
 use crate::source::Diagnostic;
@@ -174,6 +175,7 @@ impl Step {
             status: if outcome.changed { Status::Changed } else { Status::Ok },
             because: outcome.because.clone(),
             diff: outcome.diff.clone(),
+            records_diff: !ready.shows_diff,
             summary: outcome.summary.clone(),
             no_log,
             delegated_to: ready.delegate.as_ref().map(ToString::to_string),
@@ -193,7 +195,9 @@ impl Step {
             result.because.clone_from(&diagnostic.message);
             result.diagnostic = Some(self.run.rendered(&diagnostic));
         }
-        match self.overruled(&mut result, &mut values, variables, engine) {
+        let unsure = values.contains_key(UNSURE);
+        let overruled = if unsure { Ok(()) } else { self.overruled(&mut result, &mut values, variables, engine) };
+        match overruled {
             Ok(()) => {}
             Err(Stop::Unknown(why)) => return self.unforeseen(result, why, then, variables, engine),
             Err(stop) => return self.came(stop, variables, engine),
@@ -202,7 +206,7 @@ impl Step {
             result.status = Status::Skipped;
         }
         let failed = result.status == Status::Failed;
-        if failed {
+        if failed && !unsure {
             result.ignored = self.is_ignored(variables, engine);
         }
         let notice = (result.status == Status::Changed).then_some(Notice::Surely);

@@ -56,7 +56,7 @@ pub struct Settings {
     /// The `-i` of the command line, as written.
     pub inventory_sources: Vec<String>,
     /// What becomes of a command that broke off in the middle, where nobody knows how far it came.
-    pub unsure: Unsure,
+    pub unsure: Decisions,
     /// `--window`, `--until`: when the run has to be done.
     pub window: Option<Window>,
     /// `--max-hosts`: more than these are asked about.
@@ -68,7 +68,7 @@ pub struct Settings {
 }
 
 /// What becomes of a command that broke off in the middle, when its run is resumed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unsure {
     /// The host stops there, and the message says so
     #[default]
@@ -77,6 +77,33 @@ pub enum Unsure {
     Redo,
     /// It counts as done
     Skip,
+}
+
+/// What becomes of such commands on each host: `redo`, or `web1=skip` for one host. Where several fit, the last counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Decisions(pub Vec<(Option<String>, Unsure)>);
+
+impl Decisions {
+    /// Returns what was decided for a host.
+    pub fn of(&self, host: &str) -> Unsure {
+        let own = self.0.iter().rev().find(|(name, _)| name.as_deref() == Some(host));
+        own.or_else(|| self.0.iter().rev().find(|(name, _)| name.is_none())).map_or(Unsure::Stop, |(_, unsure)| *unsure)
+    }
+
+    /// Reads one decision.
+    ///
+    /// # Errors
+    /// Says what it has to be.
+    pub fn one(text: &str) -> Result<(Option<String>, Unsure), String> {
+        let (host, word) = text.rsplit_once('=').map_or((None, text), |(host, word)| (Some(host.to_owned()), word));
+        let unsure = match word {
+            "stop" => Unsure::Stop,
+            "redo" => Unsure::Redo,
+            "skip" => Unsure::Skip,
+            _ => return Err("it has to be stop, redo or skip, or one of them for a host: web1=skip".to_owned()),
+        };
+        Ok((host, unsure))
+    }
 }
 
 impl Default for Settings {
@@ -104,11 +131,25 @@ impl Default for Settings {
             force_handlers: false,
             start_at_task: None,
             inventory_sources: Vec::new(),
-            unsure: Unsure::Stop,
+            unsure: Decisions::default(),
             window: None,
             max_hosts: None,
             config_file: None,
             execution: Execution::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_decided_for_a_host_outweighs_what_was_for_all() {
+        let read = |words: &[&str]| Decisions(words.iter().map(|word| Decisions::one(word).expect("fits")).collect());
+        let decisions = read(&["web1=skip", "redo"]);
+        assert_eq!((decisions.of("web1"), decisions.of("web2")), (Unsure::Skip, Unsure::Redo));
+        assert_eq!(read(&["web1=skip"]).of("web2"), Unsure::Stop);
+        assert!(Decisions::one("web1=perhaps").is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::run::frame::Frame;
 use crate::run::hands::{Control, Lost, Seat};
 use crate::run::host::Notice;
 use crate::run::no_host::NoHost;
-use crate::run::replay::StepKey;
+use crate::run::replay::{self, StepKey};
 use crate::run::result::Came;
 use crate::run::scope::TaskVariables;
 use crate::run::stage::Stage;
@@ -100,7 +100,10 @@ pub(super) struct Ready {
     pub(super) arguments: Map,
     pub(super) seat: Seat,
     pub(super) mode: Mode,
+    /// Whether differences are made.
     pub(super) diff: bool,
+    /// Whether they are also shown, and not only recorded.
+    pub(super) shows_diff: bool,
     pub(super) environment: Vec<(String, String)>,
     pub(super) timeout: Option<u64>,
     pub(super) delegate: Option<Arc<str>>,
@@ -199,7 +202,7 @@ impl Step {
             let outcome = self.carry_out(&ready).await;
             let mut came = self.judge(&ready, outcome, variables, engine).await;
             came.note("attempts", Value::from(attempt));
-            if came.result.status == Status::Unreachable {
+            if came.result.status == Status::Unreachable || replay::is_unsure(&came.result) {
                 return came;
             }
             match self.is_enough(&came, variables, engine) {

@@ -12,6 +12,7 @@ use crate::run::Run;
 use crate::run::budget;
 use crate::run::frame::Frame;
 use crate::run::host::Standing;
+use crate::run::replay;
 use crate::run::stage::Stage;
 use crate::run::step::{Ended, Step};
 use crate::source::Diagnostic;
@@ -114,7 +115,8 @@ impl Run {
             }
         };
         let once = flags.once || ONCE_FOR_ALL.contains(&module);
-        let workers = if once { hosts.get(..1).unwrap_or_default() } else { hosts };
+        let one = if once { self.who_does(task, module, &stage.batch(), hosts) } else { Vec::new() };
+        let workers = if once { one.as_slice() } else { hosts };
         let throttle = flags.throttle.map(|most| stage.throttle(task.span, most));
 
         let mut steps = JoinSet::new();
@@ -232,7 +234,7 @@ impl Run {
                     counts.ignored += 1;
                     counts.changed += u32::from(result.values.get("changed") == Some(&Value::Bool(true)));
                 }
-                Status::Failed if frame.is_rescued => counts.rescued += 1,
+                Status::Failed if frame.is_rescued && !replay::is_unsure(result) => counts.rescued += 1,
                 Status::Failed => counts.failed += 1,
                 Status::Unreachable => counts.unreachable += 1,
             }
@@ -245,7 +247,7 @@ impl Run {
             return false;
         }
         match ended.result.status {
-            Status::Failed => {
+            Status::Failed if !replay::is_unsure(&ended.result) => {
                 self.hosts.with(host, |host| {
                     host.standing = Standing::Failed;
                     if frame.is_rescued {
@@ -255,7 +257,7 @@ impl Run {
                 });
                 true
             }
-            Status::Unreachable => {
+            Status::Failed | Status::Unreachable => {
                 self.hosts.set_standing(host, Standing::Unreachable);
                 true
             }

@@ -6,6 +6,7 @@
 #   hosts.sh boot DIR N     as `up`, with systemd as the hosts' first process
 #   hosts.sh exec DIR HOST COMMAND...
 #   hosts.sh kill DIR HOST  ends sshd and all its sessions; hosts.sh sshd DIR HOST starts it again
+#   hosts.sh cut DIR HOST   takes a host off the network; hosts.sh mend DIR HOST brings it back
 #   hosts.sh fill DIR HOST FOLDER KIB   puts a full file system over FOLDER; hosts.sh unfill DIR HOST FOLDER
 #   hosts.sh down DIR
 #
@@ -174,6 +175,8 @@ kill)
     nsenter -t "$(inside "$1")" -m -p -r -w -- sh -c 'pkill -KILL -x sshd || true'
     ;;
 sshd) nsenter -t "$(inside "$1")" -m -u -i -n -p -r -w -- /usr/sbin/sshd ;;
+cut) ip link set "$bridge.${1#h}" down ;;
+mend) ip link set "$bridge.${1#h}" up ;;
 fill)
     nsenter -t "$(inside "$1")" -m -r -w -- sh -c 'mkdir -p "$1" && mount -t tmpfs -o size="$2"k full "$1" && { head -c 100M /dev/zero >"$1/.full" 2>/dev/null || true; }' sh "$2" "$3"
     ;;

@@ -239,6 +239,16 @@ impl Hosts {
         let _ = self.script(&["sshd", host]);
     }
 
+    /// Takes a host off the network.
+    pub fn cut(&self, host: &str) {
+        let _ = self.script(&["cut", host]);
+    }
+
+    /// Brings a host back to the network.
+    pub fn mend(&self, host: &str) {
+        let _ = self.script(&["mend", host]);
+    }
+
     /// Puts a full file system over a folder of a host.
     pub fn fill(&self, host: &str, folder: &str, kib: u32) {
         let _ = self.script(&["fill", host, folder, &kib.to_string()]);
