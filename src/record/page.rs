@@ -72,9 +72,12 @@ fn result(account: &Account) -> String {
     }
 }
 
+/// A column of the recap: its name, the class of a count that is not 0, and the count.
+type Column = (&'static str, &'static str, fn(&Counts) -> u32);
+
 fn recap(out: &mut String, account: &Account) {
     out.push_str("<h2>Recap</h2>\n<div class=\"wide\"><table>\n<tr><th>host</th>");
-    let columns: [(&str, &str, fn(&Counts) -> u32); 8] = [
+    let columns: [Column; 8] = [
         ("ok", "", |counts| counts.ok),
         ("changed", "changed", |counts| counts.changed),
         ("unreachable", "unreachable", |counts| counts.unreachable),

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::agent::protocol::Recalled;
 use crate::change::{Failure, Mode, Outcome, Then};
 use crate::load::playbook::{Action, Task};
-use crate::modules;
+use crate::modules::{self, Runs};
 use crate::record::Entry;
 use crate::record::entry;
 use crate::record::past::OPAQUE;
@@ -264,11 +264,17 @@ impl Step {
     /// Returns what came of a part of this step that was done without the controller hearing of it.
     pub(super) async fn recalled(&self, ready: &Ready) -> Result<Option<Vec<Outcome>>, Lost> {
         let Some(key) = ready.step.as_ref().filter(|_| ready.mode == Mode::Apply) else { return Ok(None) };
+        // What is done without a host leaves nothing there, and may be done again.
+        if ready.entry.runs == Runs::WithoutHost || ready.entry.name == "wait_for_connection" {
+            return Ok(None);
+        }
         let opaque = OPAQUE.contains(&ready.entry.name);
-        let local = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();
+        // Where no agent keeps the steps, the journal has to.
+        let is_here = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();
+        let without_agent = is_here || ready.entry.name == "raw";
         let recalled = if self.run.known.had_begun(&self.host, key) {
             Recalled::Began
-        } else if !self.run.known.may_have_more(&self.host) {
+        } else if without_agent || !self.run.known.may_have_more(&self.host) {
             Recalled::Never
         } else {
             self.run.hands.recall(&ready.seat, key).await?
@@ -289,7 +295,7 @@ impl Step {
             Recalled::Began => {}
             Recalled::Never => self.run.known.no_more(&self.host),
         }
-        if opaque && local && self.run.journal.run().is_some() {
+        if opaque && without_agent && self.run.journal.run().is_some() {
             self.run.journal.write(&Entry::StepBegan { host: self.host.to_string(), key: key.clone() });
             self.run.in_journal().await;
         }
