@@ -205,9 +205,10 @@ impl Account {
                     }
                     self.step(step, line.time, at, &mut places);
                 }
-                Entry::Again { host, from } => {
+                Entry::Again { host, from, whole } => {
+                    let is_meant = |step: &Step| step.host == *host && step.ordinal >= *from && (*whole || !super::past::is_opaque(step));
                     let steps = self.plays.iter_mut().flat_map(|play| &mut play.steps);
-                    steps.filter(|done| done.step.host == *host && done.step.ordinal >= *from).for_each(|done| done.again = true);
+                    steps.filter(|done| is_meant(&done.step)).for_each(|done| done.again = true);
                 }
                 Entry::Warning { message } => {
                     if self.warnings.iter().all(|said| said.text != *message) {

@@ -41,7 +41,7 @@ pub fn html(account: &Account) -> String {
 fn head(out: &mut String, account: &Account, title: &str) {
     let class = match account.code {
         Some(0) => "good",
-        None | Some(130) => "unknown",
+        None | Some(13 | 130) => "unknown",
         Some(_) => "failed",
     };
     let _ = writeln!(out, "<header>\n<h1>{}</h1>", escape(title));
@@ -66,6 +66,7 @@ fn result(account: &Account) -> String {
         Some(1) => "stopped: something is wrong in the files (exit code 1)".to_owned(),
         Some(2) => "tasks failed on hosts (exit code 2)".to_owned(),
         Some(4) => "hosts could not be reached (exit code 4)".to_owned(),
+        Some(13) => "stopped at a safe point, as its window closed (exit code 13)".to_owned(),
         Some(130) => "interrupted by its user (exit code 130)".to_owned(),
         Some(code) => format!("exit code {code}"),
         None => "it broke off, or still goes on: its end is not recorded".to_owned(),

@@ -165,13 +165,14 @@ pub(super) const BROKE_OFF: &str = "broke off";
 pub(super) fn ending(code: u8) -> String {
     match code {
         0 => "done".to_owned(),
+        13 => "stopped as its window closed".to_owned(),
         130 => "interrupted".to_owned(),
         code => format!("ended with code {code}"),
     }
 }
 
 /// Whether a step ran a program of the user's: one that is done is not done again only because its block was broken off.
-fn is_opaque(step: &Step) -> bool {
+pub(super) fn is_opaque(step: &Step) -> bool {
     OPAQUE.contains(&step.module.as_str())
 }
 
