@@ -110,11 +110,11 @@ const LOOK_BACK: usize = 40;
 
 /// Says which handlers the last run of the same playbooks still owes.
 fn owed_by_others(folder: &Folder, playbooks: &[String]) -> Vec<String> {
-    for run in folder.runs().iter().rev().take(LOOK_BACK) {
-        let Ok(past) = Past::read(folder, run) else { continue };
-        if past.began.playbooks != playbooks || past.began.undoes.is_some() {
-            continue;
-        }
+    let is_same = |run: &&String| Past::beginning(folder, run).is_some_and(|began| began.playbooks == playbooks && began.undoes.is_none());
+    let runs = folder.runs();
+    if let Some(run) = runs.iter().rev().take(LOOK_BACK).find(is_same)
+        && let Ok(past) = Past::read(folder, run)
+    {
         let owed = if past.is_unfinished() { past.owed() } else { BTreeMap::new() };
         if owed.is_empty() {
             return Vec::new();

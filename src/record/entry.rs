@@ -1,7 +1,11 @@
 //! What a journal's lines say.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 
+use flate2::Compression;
+use flate2::read::ZlibDecoder;
+use flate2::write::ZlibEncoder;
 use serde::{Deserialize, Serialize};
 
 use crate::change::{Difference, Then};
@@ -170,7 +174,7 @@ pub struct Step {
     pub seconds: f64,
     /// The handlers it notified, by name.
     pub notified: Vec<String>,
-    /// What a resumed run needs of it ([`Replay`], postcard), sealed. None: it is done again.
+    /// What a resumed run needs of it ([`Replay::packed`]), sealed. None: it is done again.
     pub sealed: Option<String>,
 }
 
@@ -220,6 +224,22 @@ pub struct Replay {
     pub then: Vec<(Option<String>, Then)>,
     /// Whether it notified its handlers.
     pub notifies: bool,
+}
+
+impl Replay {
+    /// Returns it as bytes, compressed: facts are long and much alike.
+    pub fn packed(&self) -> Option<Vec<u8>> {
+        let mut packer = ZlibEncoder::new(Vec::new(), Compression::fast());
+        packer.write_all(&postcard::to_stdvec(self).ok()?).ok()?;
+        packer.finish().ok()
+    }
+
+    /// Returns it from such bytes.
+    pub fn unpacked(bytes: &[u8]) -> Option<Self> {
+        let mut plain = Vec::new();
+        ZlibDecoder::new(bytes).read_to_end(&mut plain).ok()?;
+        postcard::from_bytes(&plain).ok()
+    }
 }
 
 /// How a run ended.

@@ -1,6 +1,7 @@
 //! A run as its journal tells it.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::io::BufRead as _;
 use std::sync::Mutex;
 
 use super::chain::{self, Line};
@@ -53,6 +54,17 @@ impl Past {
         Ok(Self { began, lines, hash: end.hash, ended })
     }
 
+    /// Returns how a run began, without reading the rest.
+    pub fn beginning(folder: &Folder, run: &str) -> Option<Began> {
+        let mut first = String::new();
+        let file = std::fs::File::open(folder.journal(run)).ok()?;
+        std::io::BufReader::new(file).read_line(&mut first).ok()?;
+        match serde_json::from_str::<Line>(&first).ok()?.entry {
+            Entry::Began(began) => Some(*began),
+            _ => None,
+        }
+    }
+
     /// Returns the key of the run.
     ///
     /// # Errors
@@ -83,19 +95,25 @@ impl Past {
 
     /// Returns the steps that are done, each in its last form, in the order they ended in.
     pub fn steps(&self) -> Vec<&Step> {
-        let mut steps: Vec<&Step> = Vec::new();
+        let mut steps: Vec<Option<&Step>> = Vec::new();
+        let mut places: HashMap<(&str, &str), usize> = HashMap::new();
         // From which of a host's steps on nothing counts, as the block they belong to was broken off: what follows is its `always`.
         let mut broken: HashMap<&str, u64> = HashMap::new();
         for line in &self.lines {
             match &line.entry {
                 Entry::Step(step) => {
-                    steps.retain(|known| known.host != step.host || known.key != step.key);
+                    let earlier = places.remove(&(step.host.as_str(), step.key.as_str()));
+                    if let Some(slot) = earlier.and_then(|place| steps.get_mut(place)) {
+                        *slot = None;
+                    }
                     if broken.get(step.host.as_str()).is_none_or(|from| step.ordinal < *from) {
-                        steps.push(step);
+                        places.insert((&step.host, &step.key), steps.len());
+                        steps.push(Some(step));
                     }
                 }
                 Entry::Again { host, from, whole } => {
-                    steps.retain(|step| step.host != *host || step.ordinal < *from || (!whole && is_opaque(step)));
+                    let goes = |step: &Step| step.host == *host && step.ordinal >= *from && (*whole || !is_opaque(step));
+                    steps.iter_mut().filter(|slot| slot.is_some_and(goes)).for_each(|slot| *slot = None);
                     let known = broken.entry(host).or_insert(*from);
                     *known = (*known).min(*from);
                 }
@@ -103,7 +121,7 @@ impl Past {
                 _ => {}
             }
         }
-        steps
+        steps.into_iter().flatten().collect()
     }
 
     /// Returns the handlers that were notified and did not run, by host, in order.
@@ -184,7 +202,7 @@ impl Known {
     pub fn step(&self, host: &str, key: &str) -> Option<(&Step, Replay)> {
         let step = self.steps.get(&(host.to_owned(), key.to_owned()))?;
         let plain = self.key.as_ref()?.open(step.sealed.as_deref()?).ok()?;
-        Some((step, postcard::from_bytes(&plain).ok()?))
+        Some((step, Replay::unpacked(&plain)?))
     }
 
     /// Whether there is an earlier part of the run at all.

@@ -19,9 +19,11 @@ impl Timings {
     /// Returns what the runs of these playbooks took. What cannot be read does not count.
     pub fn of(folder: &Folder, playbooks: &[String]) -> Self {
         let mut timings = Self::default();
-        let runs = folder.runs().into_iter().rev().take(4 * LOOKED_AT).filter_map(|run| Past::read(folder, &run).ok());
-        for past in runs.filter(|past| past.began.playbooks == playbooks).take(LOOKED_AT) {
-            timings.learn(&past);
+        let is_same = |run: &String| Past::beginning(folder, run).is_some_and(|began| began.playbooks == playbooks);
+        for run in folder.runs().into_iter().rev().filter(is_same).take(LOOKED_AT) {
+            if let Ok(past) = Past::read(folder, &run) {
+                timings.learn(&past);
+            }
         }
         timings
     }

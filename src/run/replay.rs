@@ -141,8 +141,7 @@ impl Run {
         if has_template(&replay.register) || replay.then.iter().any(|(_, then)| then_has_template(then)) {
             return None;
         }
-        let plain = postcard::to_stdvec(&replay).ok()?;
-        key.seal(&plain).ok()
+        key.seal(&replay.packed()?).ok()
     }
 
     /// Notes a step that was done now.
