@@ -68,8 +68,9 @@ impl Folder {
         let runs = self.path.join("runs");
         private(&runs)?;
         loop {
-            let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S");
-            let id = format!("{time}-{:04x}", rand::random::<u16>());
+            // To the millisecond, so that runs of one second sort as they began.
+            let time = jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S-%3f");
+            let id = format!("{time}{:02x}", rand::random::<u8>());
             match make(&runs.join(&id), false) {
                 Ok(()) => return Ok(id),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
