@@ -338,6 +338,7 @@ mod tests {
         let hear = Arc::clone(&heard);
         let mut settings = Settings::of_this_user(Warnings::to(move |text| hear.lock().expect("lock").push(text.to_owned())));
         settings.home = home.to_owned();
+        settings.login = "me".to_owned();
         (settings, heard)
     }
 
