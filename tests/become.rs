@@ -57,6 +57,7 @@ async fn shell(session: &Session, r#become: Option<&Become>, line: &str) -> Resu
         foreseen: Vec::new(),
         step: None,
         alone: false,
+        bound: Vec::new(),
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     session.task(r#become, task, &mut |_, outcome| outcomes.push(outcome)).await?;

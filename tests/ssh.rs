@@ -166,6 +166,7 @@ fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
         foreseen: Vec::new(),
         step: None,
         alone: false,
+        bound: Vec::new(),
     }
 }
 
@@ -485,6 +486,7 @@ async fn a_module_on_the_controller_sees_the_host_and_a_check_shows_what_was_for
         diff: false,
         environment: Vec::new(),
         step: None,
+        bound: Default::default(),
     };
     let outcome = session.control(None, control.clone()).await.expect("runs");
     assert!(outcome.changed && outcome.failure.is_none(), "{outcome:?}");

@@ -5,11 +5,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::change::probe::Stat;
-use crate::change::{Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry};
+use crate::change::{
+    Bound, Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
+};
 use crate::value::Map;
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
 pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;
@@ -102,6 +104,8 @@ pub struct Task {
     pub step: Option<String>,
     /// Whether what is foreseen is forgotten afterwards: a task that only checks, within a run that does not.
     pub alone: bool,
+    /// What was approved of each item; empty where nothing is bound.
+    pub bound: Vec<Bound>,
 }
 
 /// Which run an agent works for.

@@ -219,7 +219,7 @@ impl Agent {
             } else if clock.is_over() {
                 failed(clock.failure())
             } else {
-                one_item(host, task, arguments)
+                one_item(host, task, index, arguments)
             };
             let outcome = if clock.is_over() && outcome.failure.is_some() { failed(clock.failure()) } else { outcome };
             self.say(&FromAgent::Item { index: u32::try_from(index).unwrap_or(u32::MAX), outcome });
@@ -241,13 +241,14 @@ fn changes(message: &ToAgent) -> bool {
 }
 
 /// Runs a module with the arguments of one item. Used on the controller too, for `connection: local`.
-pub fn one_item(host: &mut Host, task: &Task, arguments: &crate::value::Map) -> Outcome {
+pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::value::Map) -> Outcome {
     let Some(entry) = modules::find(&task.module) else {
         return failed(Failure::failed(format!("this agent has no module `{}`", task.module)));
     };
+    let bound = task.bound.get(index).cloned().unwrap_or_default();
     guarded(|| {
         run_module(
-            |probe| (entry.plan)(arguments, probe),
+            |probe| bound.plan(probe, || (entry.plan)(arguments, probe)),
             |plan, done, probe| (entry.result)(arguments, plan, done, probe),
             host,
             task.mode,

@@ -17,7 +17,7 @@ use super::remote::RemoteProbe;
 use super::road::Road;
 use super::upload::Programs;
 use super::{answer, serve};
-use crate::change::{Change, Done, Failure, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
+use crate::change::{Bound, Change, Done, Failure, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
 use crate::connect::{Become, Kind, Links, Settings, Target, Trouble, escalate};
 use crate::modules::Entry;
 use crate::value::Map;
@@ -71,6 +71,8 @@ pub struct Control {
     pub environment: Vec<(String, String)>,
     /// The step's key, where something is kept of it.
     pub step: Option<String>,
+    /// What was approved of it.
+    pub bound: Bound,
 }
 
 fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
@@ -165,10 +167,10 @@ impl Session {
                 let mut host = lock(&host);
                 serve::foresee(&mut host, &news)?;
                 host.set_environment(control.environment.clone());
-                let Control { entry, arguments, mode, diff, .. } = &control;
+                let Control { entry, arguments, mode, diff, bound, .. } = &control;
                 serve::guarded(|| {
                     run_module(
-                        |probe| (entry.plan)(arguments, probe),
+                        |probe| bound.plan(probe, || (entry.plan)(arguments, probe)),
                         |plan, done, probe| (entry.result)(arguments, plan, done, probe),
                         &mut host,
                         *mode,
@@ -318,7 +320,7 @@ impl Session {
             let heard = serve::foresee(&mut host, &news);
             for (index, arguments) in (0_u32..).zip(&task.items) {
                 let outcome = match &heard {
-                    Ok(()) => serve::one_item(&mut host, &task, arguments),
+                    Ok(()) => serve::one_item(&mut host, &task, index as usize, arguments),
                     Err(failure) => serve::failed(failure.clone()),
                 };
                 let _ = give.send((index, outcome));
@@ -410,8 +412,8 @@ const HERE: &str = "here";
 
 /// Plans on the controller, carries out on the host.
 fn controlled(control: &Control, probe: &RemoteProbe) -> Outcome {
-    let Control { entry, arguments, mode, .. } = control;
-    let plan = match (entry.plan)(arguments, probe) {
+    let Control { entry, arguments, mode, bound, .. } = control;
+    let plan = match bound.plan(probe, || (entry.plan)(arguments, probe)) {
         Ok(plan) => plan,
         Err(Failure::Unknown { why }) if *mode == Mode::Check => return Outcome { unknown: Some(why), ..Outcome::default() },
         Err(failure) => return serve::failed(failure),

@@ -13,6 +13,8 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
         on_controller: plan.on_controller.clone(),
         warnings: plan.warnings.clone(),
         secrets: plan.secrets.clone(),
+        planned: plan.planned.clone(),
+        found: plan.found.clone(),
         changed: !plan.on_controller.is_empty(),
         ..Outcome::default()
     };

@@ -13,6 +13,7 @@ use crate::value::{Map, Value};
 pub mod accounts;
 pub mod apply;
 pub mod attributes;
+pub mod bound;
 pub mod carry;
 pub mod destination;
 pub mod diff;
@@ -34,6 +35,7 @@ pub mod target;
 pub mod temporary;
 pub mod units;
 
+pub use bound::Bound;
 pub use carry::{carry_out, run_module};
 pub use failure::Failure;
 pub use host::{Blobs, Host};
@@ -72,6 +74,12 @@ pub struct Plan {
     /// Whether only the program that is run can tell whether it changed something: `changed` among what the module's
     /// `result` returns says so then, and `ansible_facts` there become facts.
     pub reported: bool,
+    /// The digest of the changes, where somebody is to approve them ([`Bound`]); no module sets it.
+    pub planned: Option<String>,
+    /// The digest of what was found where the changes are made; as `planned`.
+    pub found: Option<String>,
+    /// Whether the changes are others each time they are planned; no module sets it.
+    pub varies: bool,
 }
 
 impl Plan {
@@ -525,6 +533,10 @@ pub struct Outcome {
     pub warnings: Vec<String>,
     /// Names among `values` whose text is a secret, as [`Plan::secrets`] has them.
     pub secrets: Vec<String>,
+    /// As [`Plan::planned`].
+    pub planned: Option<String>,
+    /// As [`Plan::found`].
+    pub found: Option<String>,
 }
 
 /// A difference to show.

@@ -16,12 +16,13 @@ use crate::report::event::Event;
 use crate::run::files::Files;
 use crate::run::hands::Hands;
 use crate::run::here::Here;
-use crate::run::{Settings, Site, Surroundings};
+use crate::run::{Recap, Settings, Site, Surroundings};
 use crate::source::{Diagnostic, Sources};
 use crate::value::Map;
 use crate::value::secret::Redactor;
 
 /// Settings, vault, `-e` and inventory, read.
+#[derive(Clone)]
 pub struct Ground {
     /// Reads the user's files.
     pub loader: Arc<Loader>,
@@ -84,6 +85,7 @@ impl Ground {
             redactor: self.redactor,
             journal: kept.journal,
             known: kept.known,
+            bond: kept.bond,
         };
         Prepared { playbooks, settings, surroundings }
     }
@@ -93,30 +95,48 @@ impl Ground {
 pub struct Prepared {
     playbooks: Vec<Playbook>,
     settings: Settings,
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
 }
 
 impl Prepared {
-    async fn run(self) -> u8 {
-        let recap = crate::run::run(&self.playbooks, self.settings, self.surroundings.clone()).await;
+    async fn run(&self) -> Recap {
+        let recap = crate::run::run(&self.playbooks, self.settings.clone(), self.surroundings.clone()).await;
         self.surroundings.hands.cancel().await;
-        recap.exit_code()
+        recap
+    }
+}
+
+/// Runs what was prepared.
+///
+/// # Errors
+/// When no threads can be started.
+pub(super) fn drive(prepared: &Prepared) -> Result<Recap, String> {
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no threads can be started: {error}"))?;
+    let recap = runtime.block_on(prepared.run());
+    // A program on this machine that does not end must not hold windlass up.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    Ok(recap)
+}
+
+/// Returns the exit code of a run that ended.
+pub(super) fn code(prepared: &Prepared, recap: &Recap) -> u8 {
+    match recap.exit_code() {
+        super::FAILED_HOSTS | super::OK if prepared.surroundings.bond.has_refused() => super::DRIFT,
+        _ if prepared.settings.check && prepared.settings.detailed_exitcode => recap.detailed_exit_code(),
+        code => code,
     }
 }
 
 /// Runs what was prepared, or tells what is wrong, and returns the exit code. `None`: there is nothing to run.
 pub fn finish(sources: &Sources, prepared: Result<Option<Prepared>, Errors>) -> u8 {
     match prepared {
-        Ok(Some(prepared)) => {
-            let Ok(runtime) = tokio::runtime::Runtime::new() else {
-                super::complain(sources, &[Diagnostic::error("no threads can be started")]);
-                return super::ERROR;
-            };
-            let code = runtime.block_on(prepared.run());
-            // A program on this machine that does not end must not hold windlass up.
-            runtime.shutdown_timeout(std::time::Duration::from_millis(200));
-            code
-        }
+        Ok(Some(prepared)) => match drive(&prepared) {
+            Ok(recap) => code(&prepared, &recap),
+            Err(error) => {
+                super::complain(sources, &[Diagnostic::error(error)]);
+                super::ERROR
+            }
+        },
         Ok(None) => super::OK,
         Err(errors) => {
             super::complain(sources, &errors);

@@ -217,8 +217,8 @@ impl Hands for Reach {
     fn control<'a>(&'a self, seat: &'a Seat, control: Control) -> BoxFuture<'a, Result<Outcome, Lost>> {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
-            let Control { entry, arguments, mode, diff, environment, step } = control;
-            let control = session::Control { entry, arguments, mode, diff, environment, step };
+            let Control { entry, arguments, mode, diff, environment, step, bound } = control;
+            let control = session::Control { entry, arguments, mode, diff, environment, step, bound };
             session.control(seat.r#become.as_ref(), control).await.map_err(lost)
         })
     }

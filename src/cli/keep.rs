@@ -1,13 +1,15 @@
 //! Begins the journal of a run, or goes on with that of one that broke off.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::agent::protocol::RunIdentity;
 use crate::cli::playbook::Arguments;
 use crate::record::entry::{Began, SCHEMA, Who};
 use crate::record::past::{Known, Past};
-use crate::record::{Entry, Folder, Journal};
+use crate::record::{Entry, Folder, Journal, Plan};
+use crate::run::Bond;
 use crate::run::replay;
 use crate::source::{Diagnostic, Sources};
 use crate::value::secret::Redactor;
@@ -17,6 +19,8 @@ use crate::value::secret::Redactor;
 pub struct Kept {
     pub(super) journal: Journal,
     pub(super) known: Arc<Known>,
+    /// The plan that is made, or applied.
+    pub(super) bond: Arc<Bond>,
     /// What the agents are told.
     pub(super) identity: Option<RunIdentity>,
     /// What the user should know before anything is run.
@@ -28,6 +32,9 @@ pub(super) fn begin(arguments: &Arguments, sources: &Sources, redactor: &Redacto
     let begun = Folder::of_this_user().and_then(|folder| {
         let notices = owed_by_others(&folder, &absolute(arguments));
         let journal = Journal::begin(&folder, began(arguments, sources), &arguments.secret(), redactor.clone())?;
+        if let (Some(approved), Some(run)) = (&arguments.approved, journal.run()) {
+            keep_plan(&approved.file, &plan_of(&folder, run))?;
+        }
         Ok((journal, notices))
     });
     match begun {
@@ -56,7 +63,17 @@ pub(super) fn resume(resumed: &Resumed, arguments: &Arguments, sources: &Sources
     let journal = Journal::resume(&resumed.folder, &resumed.past.began.run, key, redactor.clone()).map_err(wrong)?;
     journal.write(&Entry::Resumed { who: Who::me() });
     let identity = identity(&journal, &absolute(arguments), arguments.steal_lease);
-    Ok(Kept { identity, journal, known: Arc::new(known), notices: Vec::new() })
+    let bond = match &arguments.approved {
+        None => Arc::default(),
+        Some(approved) => {
+            let plan = Plan::read(&plan_of(&resumed.folder, &resumed.past.began.run)).map_err(wrong)?;
+            if plan.digest != approved.digest {
+                return Err(wrong("the plan that is kept with it is another".to_owned()));
+            }
+            Arc::new(Bond::approved(plan.keys(&resumed.folder).map_err(wrong)?, &plan.steps))
+        }
+    };
+    Ok(Kept { identity, journal, known: Arc::new(known), bond, notices: Vec::new() })
 }
 
 /// A run to go on with.
@@ -77,8 +94,19 @@ fn began(arguments: &Arguments, sources: &Sources) -> Began {
         playbooks: absolute(arguments),
         files: files(sources),
         ticket: arguments.ticket.clone(),
+        plan: arguments.approved.as_ref().map(|approved| approved.digest.clone()),
         ..Began::default()
     }
+}
+
+/// Where the plan is kept that a run applies.
+fn plan_of(folder: &Folder, run: &str) -> PathBuf {
+    folder.journal(run).with_file_name("plan")
+}
+
+#[allow(clippy::disallowed_methods, reason = "the controller's own state")]
+fn keep_plan(plan: &Path, kept: &Path) -> Result<(), String> {
+    std::fs::copy(plan, kept).map(|_| ()).map_err(|error| format!("the plan cannot be kept with the run: {error}"))
 }
 
 fn identity(journal: &Journal, playbooks: &[String], steal: bool) -> Option<RunIdentity> {

@@ -1,4 +1,16 @@
 //! One file per subcommand. Only here flags, exit codes and the terminal are known.
+//!
+//! | exit code | means |
+//! |---|---|
+//! | 0 | all went well |
+//! | 1 | nothing could be started, or the files are wrong |
+//! | 2 | tasks failed on hosts; or the flags are wrong |
+//! | 4 | hosts could not be reached |
+//! | 10 | `--detailed-exitcode`: the check went well, and something would change; `drift`: a host is no longer as a run left it |
+//! | 11 | `--detailed-exitcode`: some of it cannot be predicted; `apply`: the plan has unknown steps that are not allowed; `drift`: something cannot be known |
+//! | 12 | `apply`: something has moved since the plan was made, and was refused |
+//! | 13 | the change window left no time for the rest |
+//! | 130 | interrupted |
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -21,10 +33,14 @@ pub mod hosts;
 pub mod inventory;
 mod keep;
 pub mod list;
+mod moved;
 pub mod person;
+pub mod plan;
 pub mod playbook;
 mod report;
 pub mod runs;
+pub mod show;
+mod show_html;
 pub mod vault;
 pub mod window;
 
@@ -43,6 +59,12 @@ enum Command {
     Playbook(Box<playbook::Arguments>),
     /// Run one task on hosts, without a playbook
     Adhoc(Box<adhoc::Arguments>),
+    /// Write down what playbooks would do, for somebody to approve
+    Plan(Box<plan::Make>),
+    /// Show a plan
+    Show(show::Arguments),
+    /// Do what a plan says, and nothing else
+    Apply(plan::Apply),
     /// Go on with a run that broke off
     Resume(runs::Resume),
     /// Show what was run
@@ -83,6 +105,10 @@ pub const FAILED_HOSTS: u8 = 2;
 pub const UNREACHABLE: u8 = 4;
 /// The flags are wrong.
 pub const USAGE: u8 = 2;
+/// Some steps cannot be predicted.
+pub const UNKNOWN: u8 = 11;
+/// What was approved is not what would be done now.
+pub const DRIFT: u8 = 12;
 
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
@@ -102,6 +128,9 @@ pub fn main() -> ExitCode {
     let code = match cli.command {
         Command::Playbook(arguments) => playbook::run(&arguments),
         Command::Adhoc(arguments) => adhoc::run(&arguments),
+        Command::Plan(arguments) => plan::make(&arguments),
+        Command::Show(arguments) => show::run(&arguments),
+        Command::Apply(arguments) => plan::apply(&arguments),
         Command::Resume(arguments) => runs::resume(&arguments),
         Command::Runs(arguments) => runs::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),

@@ -1,6 +1,7 @@
 //! `windlass playbook`: loads, runs, reports.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
@@ -9,10 +10,12 @@ use crate::cli::flags::Flags;
 use crate::cli::ground::{self, Ground};
 use crate::cli::keep::{self, Kept, Resumed};
 use crate::cli::list;
+use crate::cli::plan::Approved;
 use crate::cli::window::WindowFlags;
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
+use crate::report::Listener;
 use crate::run::settings::Decisions;
 use crate::run::tags::Selection;
 use crate::run::{Settings, Site};
@@ -60,6 +63,14 @@ pub struct Arguments {
     #[command(flatten)]
     #[serde(default)]
     pub window: WindowFlags,
+    /// Exit with 10 where a check would change something, with 11 where it cannot predict some of it
+    #[arg(long)]
+    #[serde(default)]
+    pub detailed_exitcode: bool,
+    /// The plan that is applied: only `windlass apply` has this
+    #[arg(skip)]
+    #[serde(default)]
+    pub approved: Option<Approved>,
     /// What becomes of a command that broke off in the middle: only `windlass resume` has this
     #[arg(skip)]
     #[serde(skip)]
@@ -82,24 +93,36 @@ pub(super) fn go_on(arguments: &Arguments, resumed: &Resumed) -> u8 {
 }
 
 /// Playbooks that were read and checked, and all that they stand on.
+#[derive(Clone)]
 pub(super) struct Ready {
     pub(super) ground: Ground,
     pub(super) playbooks: Vec<Playbook>,
     pub(super) settings: Settings,
 }
 
+impl Ready {
+    /// Returns everything a run needs.
+    pub(super) fn prepared(self, listener: Arc<dyn Listener>, kept: Kept) -> ground::Prepared {
+        self.ground.prepared(self.playbooks, self.settings, listener, kept)
+    }
+}
+
 fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) -> Result<Option<ground::Prepared>, Errors> {
-    let Some(Ready { ground, playbooks, settings }) = read(arguments, sources)? else { return Ok(None) };
-    let listener = arguments.flags.listener(&ground.redactor);
+    let Some(ready) = read(arguments, sources)? else { return Ok(None) };
+    let redactor = &ready.ground.redactor;
+    let listener = arguments.flags.listener(redactor);
     let kept = match resumed {
         _ if arguments.flags.check => Kept::default(),
-        None => keep::begin(arguments, sources, &ground.redactor),
-        Some(resumed) => keep::resume(resumed, arguments, sources, &ground.redactor).map_err(|error| vec![error])?,
+        None => keep::begin(arguments, sources, redactor),
+        Some(resumed) => keep::resume(resumed, arguments, sources, redactor).map_err(|error| vec![error])?,
     };
-    Ok(Some(ground.prepared(playbooks, settings, listener, kept)))
+    Ok(Some(ready.prepared(listener, kept)))
 }
 
 /// Reads and checks everything; `None` where only a listing was asked for.
+///
+/// # Errors
+/// Everything wrong in it.
 pub(super) fn read(arguments: &Arguments, sources: &Sources) -> Result<Option<Ready>, Errors> {
     let folder = arguments.playbooks.first().and_then(|path| path.parent()).map(Path::to_path_buf).unwrap_or_default();
     let ground = Ground::open(&arguments.flags, &folder, sources)?;
@@ -127,6 +150,7 @@ pub(super) fn read(arguments: &Arguments, sources: &Sources) -> Result<Option<Re
         unsure: arguments.unsure.clone(),
         max_hosts: arguments.max_hosts,
         window,
+        detailed_exitcode: arguments.detailed_exitcode,
         ..ground.settings(&arguments.flags)?
     };
     let settings = Settings {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::change::{Failure, Mode};
+use crate::change::{Bound, Failure, Mode};
 use crate::load::library;
 use crate::load::playbook::{Action, Keywords, Located, Task};
 use crate::modules::{self, Entry, Runs};
@@ -154,7 +154,21 @@ impl Step {
         }
         let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| self.run.known.name(&self.host, &key.text));
         let alone = mode == Mode::Check && !self.run.settings.check;
-        Ok(Ready { entry, arguments, seat, mode, diff: records_diff, shows_diff: diff, environment, timeout, delegate, step, alone })
+        Ok(Ready {
+            entry,
+            arguments,
+            seat,
+            mode,
+            diff: records_diff,
+            shows_diff: diff,
+            environment,
+            timeout,
+            delegate,
+            step,
+            alone,
+            part: String::new(),
+            bound: Bound::Free,
+        })
     }
 
     /// Returns the seconds that the task may take; `None`: as long as it likes.

@@ -249,6 +249,7 @@ pub(super) fn run_with(site: FakeSite, playbook: &str, files: &[(&str, &str)], s
         redactor: Redactor::default(),
         journal: crate::record::Journal::default(),
         known: Arc::default(),
+        bond: Arc::default(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("runtime");
     let recap = runtime.block_on(super::run(std::slice::from_ref(&playbook), settings, surroundings));

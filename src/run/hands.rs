@@ -3,7 +3,7 @@
 use futures_util::future::BoxFuture;
 
 use crate::agent::protocol::{Recalled, Task};
-use crate::change::{Host, Mode, Outcome, Output, Plan};
+use crate::change::{Bound, Host, Mode, Outcome, Output, Plan};
 use crate::connect::{Become, Target};
 use crate::modules::Entry;
 use crate::value::Map;
@@ -41,6 +41,8 @@ pub struct Control {
     pub environment: Vec<(String, String)>,
     /// The step's key, where something is kept of it.
     pub step: Option<String>,
+    /// What was approved of it.
+    pub bound: Bound,
 }
 
 /// Takes in what came of one item, by its index.

@@ -11,7 +11,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::agent::protocol::{Recalled, Task};
-use crate::change::{self, Blobs, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
+use crate::change::{self, Blobs, Bound, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
 use crate::connect::Target;
 use crate::modules::{self, Entry};
 use crate::run::hands::{Control, Hands, Lost, OnItem, Seat};
@@ -92,9 +92,9 @@ fn failed(failure: Failure) -> Outcome {
     Outcome { failure: Some(failure), ..Outcome::default() }
 }
 
-fn module_work(entry: &'static Entry, arguments: Map, mode: Mode, diff: bool) -> Work {
+fn module_work(entry: &'static Entry, arguments: Map, mode: Mode, diff: bool, bound: Bound) -> Work {
     Box::new(move |host| {
-        let plan = |probe: &dyn Probe| (entry.plan)(&arguments, probe);
+        let plan = |probe: &dyn Probe| bound.plan(probe, || (entry.plan)(&arguments, probe));
         let result = |plan: &Plan, done: &[change::Done], probe: &dyn Probe| (entry.result)(&arguments, plan, done, probe);
         change::run_module(plan, result, host, mode, diff)
     })
@@ -110,7 +110,8 @@ impl Hands for Here {
                 return Err(Lost { message: format!("there is no module `{}`", task.module), hint: None });
             };
             for (index, arguments) in (0_u32..).zip(task.items) {
-                let work = module_work(entry, arguments, task.mode, task.diff);
+                let bound = task.bound.get(index as usize).cloned().unwrap_or_default();
+                let work = module_work(entry, arguments, task.mode, task.diff, bound);
                 on_item(index, self.work(task.mode, task.environment.clone(), task.timeout, work).await);
             }
             if task.alone {
@@ -126,8 +127,8 @@ impl Hands for Here {
             return self.away.control(seat, control);
         }
         async move {
-            let Control { entry, arguments, mode, diff, environment, .. } = control;
-            Ok(self.work(mode, environment, None, module_work(entry, arguments, mode, diff)).await)
+            let Control { entry, arguments, mode, diff, environment, bound, .. } = control;
+            Ok(self.work(mode, environment, None, module_work(entry, arguments, mode, diff, bound)).await)
         }
         .boxed()
     }
@@ -209,6 +210,7 @@ mod tests {
             foreseen: Vec::new(),
             step: None,
             alone: false,
+            bound: Vec::new(),
         }
     }
 

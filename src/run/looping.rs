@@ -155,7 +155,7 @@ impl Step {
         let mut all = Vec::with_capacity(items.len());
         let mut waiting: Vec<(usize, Ready)> = Vec::new();
         for (index, item) in items.iter().enumerate() {
-            match self.prepare(&item.variables, engine) {
+            match self.bind(&format!("/item{index}"), self.prepare(&item.variables, engine)) {
                 Ok(mut ready) => {
                     ready.step = ready.step.map(|key| format!("{key}/item{index}"));
                     if waiting.last().is_some_and(|(_, last)| !last.goes_with(&ready)) {
@@ -187,7 +187,8 @@ impl Step {
             return all;
         };
         let recalled = self.recalled(first).await;
-        let message = first.message(group.iter().map(|(_, ready)| ready.arguments.clone()).collect());
+        let mut message = first.message(group.iter().map(|(_, ready)| ready.arguments.clone()).collect());
+        message.bound = group.iter().map(|(_, ready)| ready.bound.clone()).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
         let mut done: Vec<Option<Came>> = (0..group.len()).map(|_| None).collect();
         let sent = {

@@ -23,6 +23,7 @@ use crate::vars::Engine;
 mod announce;
 mod argument_spec;
 mod arguments;
+pub mod bond;
 pub mod budget;
 mod connection;
 mod controller;
@@ -63,6 +64,7 @@ mod fake;
 #[cfg(test)]
 mod tests;
 
+pub use bond::Bond;
 pub use hands::Hands;
 pub use library::{Asker, Library};
 pub use magic::LIKE_ANSIBLE;
@@ -95,6 +97,8 @@ pub struct Surroundings {
     pub journal: Journal,
     /// What an earlier part of the run did, where this one resumes it.
     pub known: Arc<Known>,
+    /// The plan that is made, or applied.
+    pub bond: Arc<Bond>,
 }
 
 /// A run: what all plays share.
@@ -109,6 +113,7 @@ struct Run {
     redactor: Redactor,
     journal: Journal,
     known: Arc<Known>,
+    bond: Arc<Bond>,
     /// How often each host met each task, and how many steps it had.
     met: replay::Met,
     /// Handlers that were notified when their play ended without them.
@@ -192,7 +197,7 @@ async fn watch_for_interrupt(run: Arc<Run>) {
 
 impl Run {
     fn new(settings: Settings, surroundings: Surroundings) -> Self {
-        let Surroundings { site, hands, library, asker, listener, sources, redactor, journal, known } = surroundings;
+        let Surroundings { site, hands, library, asker, listener, sources, redactor, journal, known, bond } = surroundings;
         for password in [&settings.become_password, &settings.password].into_iter().flatten() {
             redactor.learn(password.reveal());
         }
@@ -211,6 +216,7 @@ impl Run {
             redactor,
             journal,
             known,
+            bond,
             met: replay::Met::default(),
             owed: Mutex::default(),
             hosts: host::Hosts::default(),

@@ -38,6 +38,16 @@ impl Recap {
             _ => 0,
         }
     }
+
+    /// Returns the exit code of a check that is to tell more: 10 something would change, 11 some of it cannot be
+    /// predicted, and else as [`Recap::exit_code`].
+    pub fn detailed_exit_code(&self) -> u8 {
+        match self.exit_code() {
+            0 if !self.unknown.is_empty() => 11,
+            0 if self.hosts.iter().any(|(_, counts)| counts.changed > 0) => 10,
+            code => code,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -52,5 +62,19 @@ mod tests {
         assert_eq!(code(&[counts(0, 0)]), 0);
         assert_eq!(code(&[counts(1, 0)]), 2);
         assert_eq!(code(&[counts(1, 0), counts(0, 1)]), 4);
+    }
+
+    #[test]
+    fn a_check_can_tell_more_by_its_code() {
+        let recap = |counts, unknown: &[&str]| Recap {
+            hosts: vec![("h".into(), counts)],
+            unknown: unknown.iter().map(ToString::to_string).collect(),
+            ..Recap::default()
+        };
+        let changed = Counts { ok: 1, changed: 1, ..Counts::default() };
+        assert_eq!(recap(Counts::default(), &[]).detailed_exit_code(), 0);
+        assert_eq!(recap(changed, &[]).detailed_exit_code(), 10);
+        assert_eq!(recap(changed, &["make"]).detailed_exit_code(), 11);
+        assert_eq!(recap(Counts { failed: 1, ..changed }, &["make"]).detailed_exit_code(), 2);
     }
 }

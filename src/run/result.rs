@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::change::{Change, Difference, Failure, Mode, Outcome, Then};
 use crate::report::event::{Status, TaskResult};
+use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
 use crate::run::host::Notice;
@@ -108,7 +109,11 @@ impl Step {
             result.values = (**map).clone();
         }
         if result.status == Status::Failed {
-            result.ignored = self.is_ignored(variables, engine);
+            let refused = is_refusal(&result.values);
+            if refused {
+                self.run.bond.note_refusal();
+            }
+            result.ignored = !refused && self.is_ignored(variables, engine);
         }
         Came { result, register, then: Vec::new(), notice }
     }
@@ -185,6 +190,7 @@ impl Step {
             ..TaskResult::default()
         };
         self.learn(&outcome, no_log);
+        self.note_outcome(ready, &outcome);
         if let Some(why) = unknown(&outcome) {
             return self.unforeseen(result, why, then, variables, engine);
         }
@@ -196,8 +202,10 @@ impl Step {
             result.diagnostic = Some(self.run.rendered(&diagnostic));
         }
         let unsure = values.contains_key(UNSURE);
-        let overruled = if unsure { Ok(()) } else { self.overruled(&mut result, &mut values, variables, engine) };
+        let refused = is_refusal(&values);
+        let overruled = if unsure || refused { Ok(()) } else { self.overruled(&mut result, &mut values, variables, engine) };
         match overruled {
+            Ok(()) if refused => self.run.bond.note_refusal(),
             Ok(()) => {}
             Err(Stop::Unknown(why)) => return self.unforeseen(result, why, then, variables, engine),
             Err(stop) => return self.came(stop, variables, engine),
@@ -206,7 +214,7 @@ impl Step {
             result.status = Status::Skipped;
         }
         let failed = result.status == Status::Failed;
-        if failed && !unsure {
+        if failed && !unsure && !refused {
             result.ignored = self.is_ignored(variables, engine);
         }
         let notice = (result.status == Status::Changed).then_some(Notice::Surely);

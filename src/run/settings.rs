@@ -61,6 +61,8 @@ pub struct Settings {
     pub window: Option<Window>,
     /// `--max-hosts`: more than these are asked about.
     pub max_hosts: Option<usize>,
+    /// `--detailed-exitcode`: a check says by its exit code whether anything would change.
+    pub detailed_exitcode: bool,
     /// The settings file in use.
     pub config_file: Option<PathBuf>,
     /// What the environment says about execution.
@@ -134,6 +136,7 @@ impl Default for Settings {
             unsure: Decisions::default(),
             window: None,
             max_hosts: None,
+            detailed_exitcode: false,
             config_file: None,
             execution: Execution::default(),
         }

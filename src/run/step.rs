@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::agent::protocol;
-use crate::change::{Failure, Mode, Outcome, Plan};
+use crate::change::{Bound, Failure, Mode, Outcome, Plan};
 use crate::load::playbook::{Action, Located, Task};
 use crate::modules::{Entry, Runs};
 use crate::report::event::{Event, Status, TaskResult};
@@ -111,6 +111,10 @@ pub(super) struct Ready {
     pub(super) step: Option<String>,
     /// Whether it only checks, within a run that does not.
     pub(super) alone: bool,
+    /// Which part of the step this is: empty for the whole, `/item2` for an item of its loop.
+    pub(super) part: String,
+    /// What was approved of it.
+    pub(super) bound: Bound,
 }
 
 impl Ready {
@@ -137,6 +141,7 @@ impl Ready {
             foreseen: Vec::new(),
             step: self.step.clone().filter(|_| self.mode == Mode::Apply),
             alone: self.alone,
+            bound: vec![self.bound.clone()],
         }
     }
 }
@@ -182,7 +187,7 @@ impl Step {
 
     /// `part` says which part of the step this is, for its key.
     async fn often(&self, part: &str, variables: &TaskVariables, engine: &SharedEngine) -> Came {
-        let mut ready = match self.prepare(variables, engine) {
+        let mut ready = match self.bind(part, self.prepare(variables, engine)) {
             Ok(ready) => ready,
             Err(stop) => return self.came(stop, variables, engine),
         };
@@ -337,6 +342,7 @@ impl Step {
                     diff: ready.diff,
                     environment: ready.environment.clone(),
                     step: ready.step.clone(),
+                    bound: ready.bound.clone(),
                 };
                 hands.control(&ready.seat, control).await
             }

@@ -206,6 +206,7 @@ impl Run {
             self.hosts.with(host, |host| host.roles_begun.insert(number));
         }
         let failed = self.new_standing(host, task, name, frame, &ended);
+        self.note_planned(host, name, task, &ended);
         self.note_step(host, name, task, frame, &ended, notified, sealed);
         self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });
         failed
