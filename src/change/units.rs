@@ -122,7 +122,7 @@ pub fn parse(text: &str) -> UnitState {
     let (load, active, file) = (property(&state, "LoadState"), property(&state, "ActiveState"), property(&state, "UnitFileState"));
     let (exists, masked) = (!matches!(load, "not-found" | ""), load == "masked" || file.starts_with("masked"));
     let active = matches!(active, "active" | "activating" | "reloading");
-    let enabled = matches!(file, "enabled" | "enabled-runtime" | "linked" | "linked-runtime");
+    let enabled = file == "enabled";
     state.exists = exists;
     state.masked = masked;
     state.active = active;

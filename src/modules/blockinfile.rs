@@ -233,6 +233,16 @@ impl BlockInFile {
             (None, Some(text)) => ("insertbefore", text, 0),
         };
         let pattern = pattern::compile(text, "").map_err(|message| Failure::argument(argument, message))?;
+        if text.contains("(?m)") {
+            // Such a pattern may reach over several lines.
+            let whole = lines.concat();
+            let last = pattern.find_iter(&whole).filter_map(Result::ok).last();
+            return Ok(last.map(|found| {
+                let until = if offset == 1 { found.end() } else { found.start() };
+                let before = whole.get(..until).unwrap_or_default();
+                before.matches('\n').count() + usize::from(offset == 1 && !before.ends_with('\n'))
+            }));
+        }
         Ok(lines.iter().rposition(|line| pattern.is_match(line).unwrap_or(false)).map(|at| at + offset))
     }
 

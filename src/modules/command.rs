@@ -154,8 +154,8 @@ impl Call<'_> {
         if let Some(path) = &chdir {
             match host.stat(path, true)? {
                 Some(stat) if stat.kind == FileKind::Directory => {}
-                Some(_) => return Err(Failure::argument("chdir", format!("`{}` is not a directory", path.display()))),
-                None => return Err(Failure::Missing { path: path.clone(), argument: "chdir".to_owned() }),
+                Some(_) => return Err(Failure::argument("chdir", format!("Unable to change directory: `{}` is not one", path.display()))),
+                None => return Err(Failure::argument("chdir", format!("Unable to change directory: `{}` does not exist", path.display()))),
             }
         }
         let place = |path: &str| -> Result<PathBuf, Failure> {

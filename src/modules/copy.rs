@@ -190,8 +190,8 @@ impl Copy {
     /// Plans what is not a folder of the controller: a text, a file of the controller, or something of the host.
     fn source(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let (content, mode) = match (&self.content, &self.src) {
-            (Some(_), Some(_)) => return Err(Failure::argument("content", "`content` and `src` exclude each other")),
-            (None, None) => return Err(Failure::argument("src", "`src` or `content` is required")),
+            (Some(_), Some(_)) => return Err(Failure::argument("content", "`content` and `src` are mutually exclusive")),
+            (None, None) => return Err(Failure::argument("src", "src (or content) is required")),
             (Some(content), None) => (given(&content.0), None),
             (None, Some(src)) if self.remote_src => {
                 let path = Path::new(src);
@@ -227,7 +227,7 @@ impl Copy {
             return Ok((dest.to_owned(), Vec::new()));
         }
         let Some(name) = self.src.as_deref().and_then(|src| Path::new(src).file_name()) else {
-            return Err(Failure::argument("dest", format!("`{}` is a directory; with `content`, name a file", self.dest)));
+            return Err(Failure::argument("dest", format!("can not use content with a dir as dest: `{}`", self.dest)));
         };
         Ok((dest.join(name), folders(host, dest, &self.folder_attributes(host)?, "dest")?))
     }

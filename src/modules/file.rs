@@ -446,7 +446,7 @@ impl File {
     fn link(&self, host: &dyn Probe, path: &Path, now: Option<&Stat>) -> Result<Plan, Failure> {
         let current = now.and_then(|stat| stat.target.clone());
         let Some(src) = self.src.clone().map(PathBuf::from).or_else(|| current.clone()) else {
-            return Err(Failure::argument("src", "`src` is required for a link that does not exist yet"));
+            return Err(Failure::argument("src", "src is required for a link that does not exist yet"));
         };
         let mut path = path.to_owned();
         let mut now = now.cloned();
@@ -503,7 +503,7 @@ impl File {
 
     fn hard(&self, host: &dyn Probe, path: &Path, now: Option<&Stat>) -> Result<Plan, Failure> {
         let Some(src) = self.src.clone().map(PathBuf::from) else {
-            return Err(Failure::argument("src", "`src` is required for a hard link"));
+            return Err(Failure::argument("src", "src is required for creating new hardlinks"));
         };
         let Some(source) = host.stat(&src, false)? else {
             return Err(Failure::Missing { path: src, argument: "src".to_owned() });

@@ -16,7 +16,6 @@ use crate::value::{Map, Value, pattern};
 /// Lists files, folders or links below some paths that fit all that is asked.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Find {
     /// Folders to look in.
     #[serde(alias = "path", alias = "name")]
@@ -35,7 +34,7 @@ pub struct Find {
     /// Whether `contains` looks at the whole file rather than line by line.
     #[serde(default)]
     read_whole_file: bool,
-    /// Accepted; files are read as UTF-8.
+    /// The encoding of the files that `contains` looks at; UTF-8 where nothing is said.
     encoding: Option<String>,
     /// What to list.
     #[serde(default)]
@@ -150,7 +149,7 @@ impl Module for Find {
         let mut found = Found::default();
         for path in &self.paths {
             match host.stat(Path::new(path), true)? {
-                Some(stat) if stat.kind == FileKind::Directory => self.below(host, Path::new(path), 1, &search, &mut found)?,
+                Some(stat) if stat.kind == FileKind::Directory => self.below(host, path, Path::new(path), 1, &search, &mut found)?,
                 Some(_) => found.skip(path, format!("`{path}` is not a directory")),
                 None => found.skip(path, format!("`{path}` does not exist")),
             }
@@ -205,7 +204,7 @@ impl Find {
         Ok(Name::Shell(glob.compile_matcher()))
     }
 
-    fn below(&self, host: &dyn Probe, folder: &Path, depth: u32, search: &Search, found: &mut Found) -> Result<(), Failure> {
+    fn below(&self, host: &dyn Probe, root: &str, folder: &Path, depth: u32, search: &Search, found: &mut Found) -> Result<(), Failure> {
         let names = match host.list(folder) {
             Ok(names) => names.unwrap_or_default(),
             Err(failure @ Failure::Io { .. }) => {
@@ -222,7 +221,18 @@ impl Find {
                 continue;
             }
             let wanted_now = self.limit.is_none_or(|limit| found.files.len() < limit);
-            if wanted_now && self.fits(host, &path, &name, &stat, search)? {
+            let fits = wanted_now && self.fits(host, &name, &stat, search)?;
+            let fits = match (&search.contains, fits && stat.kind == FileKind::File) {
+                (Some(contains), true) => match self.contains(host, &path, contains)? {
+                    Ok(contained) => contained,
+                    Err(why) => {
+                        found.skip(root, why);
+                        false
+                    }
+                },
+                _ => fits,
+            };
+            if fits {
                 found.files.push(self.entry(host, &path, &stat)?);
             }
             let leads_on = stat.kind == FileKind::Directory
@@ -231,13 +241,13 @@ impl Find {
                     && host.stat(&path, true)?.is_some_and(|stat| stat.kind == FileKind::Directory));
             // A link may lead back up: no real tree is that deep.
             if self.recurse && leads_on && self.depth.is_none_or(|most| most == 0 || depth < most) && depth < 256 {
-                self.below(host, &path, depth + 1, search, found)?;
+                self.below(host, root, &path, depth + 1, search, found)?;
             }
         }
         Ok(())
     }
 
-    fn fits(&self, host: &dyn Probe, path: &Path, name: &str, stat: &Stat, search: &Search) -> Result<bool, Failure> {
+    fn fits(&self, host: &dyn Probe, name: &str, stat: &Stat, search: &Search) -> Result<bool, Failure> {
         let kind = match self.file_type {
             FileType::Any => true,
             FileType::Directory => stat.kind == FileKind::Directory,
@@ -271,23 +281,28 @@ impl Find {
         {
             return Ok(false);
         }
-        match &search.contains {
-            Some(contains) if stat.kind == FileKind::File => self.contains(host, path, contains),
-            _ => Ok(true),
-        }
+        Ok(true)
     }
 
-    fn contains(&self, host: &dyn Probe, path: &Path, contains: &Regex) -> Result<bool, Failure> {
+    /// Whether a file has the text; the inner error says why it cannot be read as text.
+    fn contains(&self, host: &dyn Probe, path: &Path, contains: &Regex) -> Result<Result<bool, String>, Failure> {
         let bytes = match host.read(path) {
             Ok(bytes) => bytes.unwrap_or_default(),
-            Err(Failure::Io { .. }) => return Ok(false),
+            Err(Failure::Io { .. }) => return Ok(Ok(false)),
             Err(failure) => return Err(failure),
         };
-        let text = String::from_utf8_lossy(&bytes);
-        if self.read_whole_file {
-            return Ok(contains.is_match(&text).unwrap_or(false));
+        let label = self.encoding.as_deref().unwrap_or("utf-8");
+        let Some(encoding) = encoding_rs::Encoding::for_label(label.as_bytes()) else {
+            return Ok(Err(format!("unknown encoding: {label}")));
+        };
+        let (text, _, has_errors) = encoding.decode(&bytes);
+        if has_errors {
+            return Ok(Err(format!("Failed to read the file {} due to an encoding error. current encoding: {label}", path.display())));
         }
-        Ok(text.lines().any(|line| contains.find(line).ok().flatten().is_some_and(|found| found.start() == 0)))
+        if self.read_whole_file {
+            return Ok(Ok(contains.is_match(&text).unwrap_or(false)));
+        }
+        Ok(Ok(text.lines().any(|line| contains.find(line).ok().flatten().is_some_and(|found| found.start() == 0))))
     }
 
     fn entry(&self, host: &dyn Probe, path: &Path, stat: &Stat) -> Result<Map, Failure> {

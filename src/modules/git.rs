@@ -70,6 +70,13 @@ pub struct Git {
     verify_commit: bool,
     /// The folder of the repository itself, apart from the clone.
     separate_git_dir: Option<String>,
+    /// An archive (`.zip`, `.tar`, `.tar.gz`, `.tgz`) to make of the version, where it is missing or the clone has moved.
+    archive: Option<String>,
+    /// What stands before the names in the archive.
+    archive_prefix: Option<String>,
+    /// Keys whose signatures count with `verify_commit`; the host's own keyring decides.
+    #[serde(default, rename = "gpg_allowlist", alias = "gpg_whitelist")]
+    _gpg_allowlist: Vec<String>,
 }
 
 fn head() -> String {
@@ -90,7 +97,7 @@ enum Meant {
 impl Module for Git {
     const NAME: &'static str = "git";
     const RESTS: bool = false;
-    const PATHS: &'static [&'static str] = &["dest", "repo", "name", "key_file", "reference", "separate_git_dir"];
+    const PATHS: &'static [&'static str] = &["dest", "repo", "name", "key_file", "reference", "separate_git_dir", "archive"];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Clone a tag",
         task: "{repo: 'https://git.example.net/app.git', dest: /srv/app, version: v1.2}",
@@ -150,6 +157,7 @@ impl Module for Git {
         if self.verify_commit {
             changes.push(self.run(&["-C", dest, "verify-commit", &commit], dest, "verify the commit in"));
         }
+        changes.extend(self.archive(host, dest, &commit, moved)?);
         Ok(told(Plan::all(because, changes), commit.into()))
     }
 
@@ -287,6 +295,7 @@ impl Git {
         if self.verify_commit {
             changes.push(self.run(&["-C", dest, "verify-commit", &commit], dest, "verify the commit in"));
         }
+        changes.extend(self.archive(host, dest, "HEAD", true)?);
         Ok(Plan::all("there is no clone yet", changes).value("before", Value::Null).value("after", commit))
     }
 
@@ -319,6 +328,24 @@ impl Git {
                 changes.push(self.run(&["-C", dest, "checkout", "--force", "--detach", commit], dest, &format!("check {name} out in")));
             }
         }
+    }
+
+    /// Plans the archive.
+    fn archive(&self, host: &dyn Probe, dest: &str, commit: &str, moved: bool) -> Result<Option<Change>, Failure> {
+        let Some(path) = &self.archive else { return Ok(None) };
+        let kinds = [(".tar.gz", "tar.gz"), (".tgz", "tgz"), (".tar", "tar"), (".zip", "zip")];
+        let Some((_, format)) = kinds.iter().find(|(ending, _)| path.ends_with(ending)) else {
+            return Err(Failure::argument("archive", format!("`{path}` has to end with .zip, .tar, .tar.gz or .tgz")));
+        };
+        if !moved && host.stat(Path::new(path), true)?.is_some() {
+            return Ok(None);
+        }
+        let (format, prefix) = (format!("--format={format}"), format!("--prefix={}", self.archive_prefix.as_deref().unwrap_or_default()));
+        let mut change = self.run(&["-C", dest, "archive", &format, &prefix, "-o", path, commit], dest, "make an archive of");
+        if let Change::Run { effects, .. } = &mut change {
+            effects.push(Effect::Creates(PathBuf::from(path)));
+        }
+        Ok(Some(change))
     }
 
     /// Plans the submodules; `git` does nothing where there are none.

@@ -27,9 +27,9 @@ pub struct Group {
     /// Whether it is removed even though it is a user's primary group.
     #[serde(default)]
     force: bool,
-    /// Accepted for old playbooks: groups are always made on the host itself.
-    #[serde(default, rename = "local")]
-    _local: bool,
+    /// Whether the group is made on the host itself; it always is.
+    #[serde(default)]
+    local: bool,
     /// The lowest number for a new group.
     gid_min: Option<u32>,
     /// The highest number for a new group.
@@ -56,6 +56,9 @@ impl Module for Group {
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         check_name(&self.name, "group")?;
+        if self.local && (self.gid_min.is_some() || self.gid_max.is_some()) {
+            return Err(Failure::argument("local", "'gid_min' and 'gid_max' are mutually exclusive with 'local'"));
+        }
         if self.non_unique && self.gid.is_none() {
             return Err(Failure::argument("non_unique", "`non_unique` needs `gid`, the number that another group may have too"));
         }

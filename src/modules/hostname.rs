@@ -56,11 +56,10 @@ impl Module for Hostname {
         let short = name.split('.').next().unwrap_or(name);
         let domain = name.split_once('.').map_or("", |(_, domain)| domain);
         let facts = [("ansible_hostname", short), ("ansible_nodename", name), ("ansible_fqdn", name), ("ansible_domain", domain)];
-        let told = facts.map(|(key, text)| (Key::from(key), Value::str(text)));
+        let facts = Map::from_iter(facts.map(|(key, text)| (Key::from(key), Value::str(text))));
         let because = if changes.is_empty() { "the host has this name" } else { "the host has another name" };
-        let mut plan = Plan::all(because, changes).value("name", name).value("ansible_facts", Map::from_iter(told));
-        let facts = facts.map(|(key, text)| (Key::from(key.trim_start_matches("ansible_")), Value::str(text)));
-        plan.then.push(Then::Facts { facts: Map::from_iter(facts), cacheable: false });
+        let mut plan = Plan::all(because, changes).value("name", name).value("ansible_facts", facts.clone());
+        plan.then.push(Then::Facts { facts, cacheable: false });
         Ok(plan)
     }
 }

@@ -13,6 +13,7 @@ use crate::value::{Map, Value, arguments};
 
 mod add_host;
 mod alternatives;
+mod apache2_module;
 mod apt;
 mod apt_key;
 mod apt_repository;
@@ -40,6 +41,7 @@ mod fail;
 mod fetch;
 mod file;
 mod find;
+mod gather_facts;
 mod get_url;
 mod getent;
 mod git;
@@ -56,6 +58,7 @@ mod locale_gen;
 mod meta;
 mod modprobe;
 mod mount;
+mod mount_facts;
 mod openssl_csr;
 mod openssl_privatekey;
 mod package;
@@ -82,9 +85,11 @@ mod stat;
 mod sysctl;
 mod systemd;
 mod systemd_service;
+mod sysvinit;
 mod tempfile;
 mod template;
 mod timezone;
+mod ufw;
 mod unarchive;
 mod uri;
 mod user;
@@ -96,6 +101,7 @@ mod yaml_settings;
 pub const ALL: &[Entry] = &[
     Entry::of::<add_host::AddHost>(),
     Entry::of::<alternatives::Alternatives>(),
+    Entry::of::<apache2_module::Apache2Module>(),
     Entry::of::<apt::Apt>(),
     Entry::of::<apt_key::AptKey>(),
     Entry::of::<apt_repository::AptRepository>(),
@@ -123,6 +129,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<fetch::Fetch>(),
     Entry::of::<file::File>(),
     Entry::of::<find::Find>(),
+    Entry::of::<gather_facts::GatherFacts>(),
     Entry::of::<get_url::GetUrl>(),
     Entry::of::<getent::Getent>(),
     Entry::of::<git::Git>(),
@@ -138,6 +145,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<meta::Meta>(),
     Entry::of::<modprobe::Modprobe>(),
     Entry::of::<mount::Mount>(),
+    Entry::of::<mount_facts::MountFacts>(),
     Entry::of::<openssl_csr::OpensslCsr>(),
     Entry::of::<openssl_privatekey::OpensslPrivatekey>(),
     Entry::of::<package::Package>(),
@@ -164,9 +172,11 @@ pub const ALL: &[Entry] = &[
     Entry::of::<sysctl::Sysctl>(),
     Entry::of::<systemd::Systemd>(),
     Entry::of::<systemd_service::SystemdService>(),
+    Entry::of::<sysvinit::Sysvinit>(),
     Entry::of::<tempfile::Tempfile>(),
     Entry::of::<template::Template>(),
     Entry::of::<timezone::Timezone>(),
+    Entry::of::<ufw::Ufw>(),
     Entry::of::<unarchive::Unarchive>(),
     Entry::of::<uri::Uri>(),
     Entry::of::<user::User>(),

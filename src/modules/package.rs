@@ -44,6 +44,12 @@ pub struct Package {
     /// What they shall be.
     #[serde(default)]
     state: State,
+    /// Whether the lists of packages are fetched first, where the manager has such lists.
+    #[serde(default)]
+    update_cache: bool,
+    /// Accepted for old playbooks: for managers of other systems.
+    #[serde(rename = "exclude")]
+    _exclude: Option<serde_json::Value>,
     /// The manager, instead of the one that is found.
     #[serde(rename = "use")]
     manager: Option<String>,
@@ -92,7 +98,13 @@ impl Module for Package {
                         );
                     }
                 };
-                let map: Map = [("name".into(), self.name.clone().into()), ("state".into(), state.into())].into_iter().collect();
+                let map: Map = [
+                    ("name".into(), self.name.clone().into()),
+                    ("state".into(), state.into()),
+                    ("update_cache".into(), self.update_cache.into()),
+                ]
+                .into_iter()
+                .collect();
                 arguments::from_map::<Apt>(&map)?.plan(host)
             }
             "dnf" | "dnf5" | "yum" => self.with_rpm(host, name),

@@ -73,7 +73,7 @@ impl Module for Script {
         let interpreter = self.executable.clone().unwrap_or_else(|| interpreter(&script));
         let arguments = split(&self.cmd)?.into_iter().skip(1);
         let argv = ["/bin/sh", "-c", WRAPPER, "script", &interpreter].map(str::to_owned).into_iter().chain(arguments).collect();
-        Call {
+        let mut plan = Call {
             shown: Value::str(&self.cmd),
             line: self.cmd.clone(),
             argv,
@@ -82,7 +82,15 @@ impl Module for Script {
             removes: self.removes.as_deref(),
             stdin: Some(script),
         }
-        .plan(host)
+        .plan(host)?;
+        if plan.changes.is_empty() {
+            let reason = match (&self.creates, &self.removes) {
+                (Some(path), _) if plan.because.ends_with(" exists") => format!("{path} exists, matching creates option"),
+                (_, path) => format!("{} does not exist, matching removes option", path.as_deref().unwrap_or_default()),
+            };
+            plan = plan.value("skipped", true).value("msg", reason);
+        }
+        Ok(plan)
     }
 
     fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {

@@ -32,7 +32,7 @@ pub struct Service {
     /// Whether the service is masked, where systemd manages it.
     masked: Option<bool>,
     /// Accepted for old playbooks; init scripts have their own.
-    #[serde(rename = "runlevel")]
+    #[serde(rename = "runlevel", alias = "runlevels")]
     _runlevel: Option<String>,
     /// Accepted for old playbooks; the manager is found out.
     #[serde(rename = "use")]

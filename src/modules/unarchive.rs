@@ -139,10 +139,15 @@ impl Module for Unarchive {
         if self.remote_src && self.copy == Some(true) {
             return Err(Failure::argument("copy", "`copy` and `remote_src` are mutually exclusive"));
         }
+        if !self.include.is_empty() && !self.exclude.is_empty() {
+            return Err(Failure::argument("include", "`include` and `exclude` are mutually exclusive"));
+        }
         if let Some(path) = &self.creates
             && !glob(host, path)?.is_empty()
         {
-            return Ok(Plan::nothing(format!("`{path}` exists")).value("msg", format!("skipped, since {path} exists")));
+            return Ok(Plan::nothing(format!("`{path}` exists"))
+                .value("msg", format!("skipped, since {path} exists"))
+                .value("skipped", true));
         }
         let dest = Path::new(&self.dest);
         if !host.stat(dest, true)?.is_some_and(|stat| stat.kind == FileKind::Directory) {

@@ -69,9 +69,9 @@ pub struct User {
     /// Whether a user who is logged in is removed too.
     #[serde(default)]
     force: bool,
-    /// Accepted for old playbooks: users are always made on the host itself.
-    #[serde(default, rename = "local")]
-    _local: bool,
+    /// Whether the user is made on the host itself; it always is.
+    #[serde(default)]
+    local: bool,
     /// Whether the user gets an SSH key, where there is none.
     #[serde(default)]
     generate_ssh_key: bool,
@@ -136,6 +136,7 @@ enum UpdatePassword {
 
 impl Module for User {
     const NAME: &'static str = "user";
+    const PATHS: &'static [&'static str] = &["home", "shell", "skeleton"];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Make a user for a service",
@@ -148,6 +149,9 @@ impl Module for User {
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         check_name(&self.name, "user")?;
+        if self.local && (self.uid_min.is_some() || self.uid_max.is_some()) {
+            return Err(Failure::argument("local", "'uid_min' and 'uid_max' are mutually exclusive with 'local'"));
+        }
         if self.ssh_key_passphrase.is_some() {
             let failure =
                 Failure::argument("ssh_key_passphrase", "`ssh_key_passphrase` is not supported, as it would show in the process list");

@@ -304,7 +304,7 @@ impl Step {
     /// Returns the module's name as the task has it, without its collection.
     fn module_name<'a>(&'a self, entry: &'a Entry) -> &'a str {
         match &self.task.action {
-            Action::Module { name, .. } => modules::short_name(name),
+            Action::Module { name, .. } if !name.contains("{{") => modules::short_name(name),
             _ => entry.name,
         }
     }
@@ -312,10 +312,18 @@ impl Step {
     /// Returns what `module_defaults` has for the module, inner ones over outer ones.
     fn module_defaults(&self, entry: &Entry, variables: &TaskVariables, engine: &SharedEngine) -> Result<Map, Stop> {
         let mut all = Map::new();
+        // `service` and `package` hand on to the host's own manager, whose defaults count too.
+        let stand_in = match entry.name {
+            "service" => self.variable(&["ansible_service_mgr"], variables, engine)?,
+            "package" => self.variable(&["ansible_pkg_mgr"], variables, engine)?,
+            _ => None,
+        };
         for located in self.frame.all(&self.task, |keywords| &keywords.module_defaults) {
             let Some(defaults) = located.value.as_map() else { continue };
             for (name, value) in defaults {
-                let is_ours = name.as_str().is_some_and(|name| modules::short_name(name) == self.module_name(entry));
+                let is_ours = name.as_str().map(modules::short_name).is_some_and(|name| {
+                    name == self.module_name(entry) || stand_in.as_ref().is_some_and(|manager| manager.as_str() == Some(name))
+                });
                 if is_ours && let Value::Map(map) = engine.render(value, variables)? {
                     all.extend(map.iter().filter(|(_, value)| !is_omit(value)).map(|(name, value)| (name.clone(), value.clone())));
                 }

@@ -16,7 +16,7 @@ use crate::run::search::{Search, Seen, absolute};
 use crate::source::suggest::did_you_mean;
 use crate::source::{Diagnostic, Span};
 use crate::value::{Map, Value};
-use crate::vars::{Engine, Truth};
+use crate::vars::{Engine, Truth, Variables as _};
 
 /// The controller as one task on one host sees it.
 pub(super) struct Desk<'a> {
@@ -30,7 +30,23 @@ pub(super) struct Desk<'a> {
     pub(super) diagnostic: std::cell::RefCell<Option<Diagnostic>>,
 }
 
+/// What `ansible_managed` is where nobody says otherwise: the words that files have which Ansible wrote before.
+const MANAGED: &str = "Ansible managed";
+
 impl Desk<'_> {
+    /// Returns the variables with those that only a template has.
+    fn of_template(&self, path: &Path) -> TaskVariables {
+        let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let managed = self.variables.get("ansible_managed").unwrap_or_else(|| Value::str(MANAGED));
+        self.variables.with([
+            ("ansible_managed", managed),
+            ("template_host", Value::from(host)),
+            ("template_path", Value::from(path.display().to_string())),
+            ("template_fullpath", Value::from(absolute(path).display().to_string())),
+            ("template_run_date", Value::from(jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string())),
+        ])
+    }
+
     fn failure(&self, diagnostic: Diagnostic) -> Failure {
         let mut failure = Failure::failed(diagnostic.message.clone());
         if let Some(hint) = diagnostic.hints.first() {
@@ -102,7 +118,7 @@ impl Controller for Desk<'_> {
     fn render_file(&self, path: &Path, options: &Map) -> Result<Value, Failure> {
         let bytes = self.read(path)?;
         let text = String::from_utf8(bytes).map_err(|_| Failure::failed(format!("the template `{}` is not UTF-8 text", path.display())))?;
-        self.known(self.engine.render_file(path, &text, options, self.variables))
+        self.known(self.engine.render_file(path, &text, options, &self.of_template(path)))
     }
 
     fn render(&self, value: &Value) -> Result<Value, Failure> {

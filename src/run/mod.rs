@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
-use crate::load::playbook::{Playbook, Task};
+use crate::load::playbook::{Action, Playbook, Task};
 use crate::record::Journal;
 use crate::record::past::Known;
 use crate::report::event::{Event, Listener};
@@ -283,7 +283,15 @@ impl Run {
     /// Returns where the files of a task are looked for.
     fn search(&self, stage: &Stage, frame: &Frame, task: &Task) -> Search {
         let parents: Vec<_> = frame.outward().filter_map(|ring| ring.role.as_ref()).map(|role| role.head.path.clone()).collect();
-        Search::new(task.role.as_ref(), &parents, &task.folder, &stage.play.folder)
+        let kind = match &task.action {
+            Action::IncludeTasks { .. } | Action::IncludeRole { .. } => "tasks",
+            Action::Module { name, .. } => match crate::modules::short_name(name) {
+                "include_vars" => "vars",
+                "template" => "templates",
+                _ => "files",
+            },
+        };
+        Search { kind, ..Search::new(task.role.as_ref(), &parents, &task.folder, &stage.play.folder) }
     }
 
     /// Returns the engine that looks for files there. Engines are kept, as they keep what they parsed.

@@ -16,6 +16,8 @@ pub(super) struct Search {
     pub(super) folder: PathBuf,
     /// The folder of the playbook.
     pub(super) playbook_folder: PathBuf,
+    /// The subfolder that files of the task's kind are in: `tasks`, `vars`, `templates`, else `files`.
+    pub(super) kind: &'static str,
 }
 
 impl Search {
@@ -23,7 +25,7 @@ impl Search {
         let mut roles: Vec<_> = role.map(|role| role.path.clone()).into_iter().collect();
         roles.extend(parents.iter().filter(|path| role.is_none_or(|role| role.path != **path)).cloned());
         roles.dedup();
-        Self { roles, folder: folder.to_owned(), playbook_folder: playbook_folder.to_owned() }
+        Self { roles, folder: folder.to_owned(), playbook_folder: playbook_folder.to_owned(), kind: "files" }
     }
 
     /// Returns the folders that are searched, nearest first.
@@ -107,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_role_is_searched_before_the_playbook() {
-        let search = Search { roles: vec!["/r/web".into()], folder: "/r/web/tasks".into(), playbook_folder: "/p".into() };
+        let search = Search { roles: vec!["/r/web".into()], folder: "/r/web/tasks".into(), playbook_folder: "/p".into(), kind: "files" };
         let places: Vec<_> = search.places("files", "a.conf").iter().map(|path| path.display().to_string()).collect();
         assert_eq!(
             places,

@@ -24,7 +24,7 @@ impl Run {
         let changed = |changed: bool| if changed { Status::Changed } else { status };
         match then {
             Then::Facts { facts, cacheable } => {
-                let is_setup = matches!(&task.action, Action::Module { name, .. } if modules::short_name(name) == "setup");
+                let is_setup = matches!(&task.action, Action::Module { name, .. } if modules::short_name(name) == "setup" || modules::short_name(name) == "gather_facts");
                 for host in hosts {
                     self.hosts.with(host, |host| {
                         if cacheable {

@@ -29,6 +29,7 @@ impl World for Outside {
     }
 
     fn find(&self, folder: &str, name: &str) -> Option<PathBuf> {
+        let folder = if folder == "*" { self.search.kind } else { folder };
         self.search.find(folder, name, &Seen::of(&*self.hands)).ok()
     }
 

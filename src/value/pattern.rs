@@ -128,11 +128,29 @@ pub fn expand(captures: &Captures<'_>, template: &str) -> Result<String, String>
     Ok(out)
 }
 
+/// Returns a letter behind a backslash that has no meaning in a replacement.
+fn unknown_escape(template: &str) -> Option<char> {
+    let mut chars = template.chars();
+    while let Some(c) = chars.next() {
+        if c == '\\'
+            && let Some(next) = chars.next()
+            && next.is_ascii_alphabetic()
+            && !"abfgnrtv".contains(next)
+        {
+            return Some(next);
+        }
+    }
+    None
+}
+
 /// Replaces every match, and returns the text and how many there were.
 ///
 /// # Errors
 /// As [`expand`]; or when the pattern takes too long on this text.
 pub fn replace_all(pattern: &Regex, text: &str, template: &str) -> Result<(String, usize), String> {
+    if let Some(letter) = unknown_escape(template) {
+        return Err(format!("`{template}` has the unknown escape `\\{letter}`"));
+    }
     let mut out = String::with_capacity(text.len());
     let (mut end, mut count) = (0, 0);
     for captures in pattern.captures_iter(text) {

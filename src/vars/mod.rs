@@ -77,7 +77,8 @@ pub trait World: Send + Sync {
     /// Decrypts the armoured text of a `!vault` value, and makes the secret known to the redactor.
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic>;
 
-    /// Returns a file that `lookup('file')`, `{% include %}` and the like name; `folder` is `files`, `templates` or `vars`.
+    /// Returns a file that `lookup('file')`, `{% include %}` and the like name; `folder` is `files`, `templates`, `vars`, or `*` for
+    /// the one that the task at hand takes its files from.
     fn find(&self, folder: &str, name: &str) -> Option<std::path::PathBuf>;
 
     /// Reads a file of the controller, decrypted where it is a vault.

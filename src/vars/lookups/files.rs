@@ -176,7 +176,7 @@ fn first_found(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     }
     let world = request.run.engine.world();
     for name in &candidates {
-        let found = ["files", "templates", "vars", "tasks"].iter().find_map(|folder| world.find(folder, name));
+        let found = ["*", "files", "templates"].iter().find_map(|folder| world.find(folder, name));
         if let Some(path) = found {
             return Ok(vec![Value::from(path.to_string_lossy().into_owned())]);
         }
