@@ -218,6 +218,7 @@ mod tests {
             backup: false,
             validate: None,
             secret: false,
+            in_place: false,
         };
         Plan::one("", change)
     }
