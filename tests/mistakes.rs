@@ -61,13 +61,13 @@ fn an_unknown_argument_is_told_before_anything_runs() {
 fn an_undefined_variable_names_itself_its_place_and_what_is_near() {
     let text =
         told("- hosts: localhost\n  gather_facts: false\n  vars: {colour: red}\n  tasks:\n    - debug: msg=\"{{ color }}\"\n", "", 2);
-    has(&text, &["`color` is undefined", "site.yml:5:", "did you mean `colour`"]);
+    has(&text, &["'color' is undefined", "site.yml:5:", "did you mean `colour`"]);
 }
 
 #[test]
 fn an_undefined_variable_that_is_like_no_other_has_a_hint_too() {
     let text = told(&play("debug: msg=\"{{ zyx }}\""), "", 2);
-    has(&text, &["`zyx` is undefined", "site.yml:5:", "hint: give it a value", "default(...)"]);
+    has(&text, &["'zyx' is undefined", "site.yml:5:", "hint: give it a value", "default(...)"]);
 }
 
 #[test]

@@ -1,19 +1,18 @@
 //! `windlass adhoc`: one task on hosts, without a playbook.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::cli::flags::{Flags, Form};
+use crate::cli::flags::Flags;
 use crate::cli::ground::{self, Ground};
 use crate::cli::keep::Kept;
+use crate::cli::reporting::{self, AdHoc};
 use crate::load::check;
 use crate::load::loader::Errors;
 use crate::load::playbook::Playbook;
 use crate::modules;
-use crate::report::minimal::{Minimal, Style};
 use crate::source::{Diagnostic, Sources, Span};
 use crate::value::{Map, Value};
 
@@ -57,7 +56,7 @@ pub struct Arguments {
 
 /// Runs the task and reports it.
 pub fn run(arguments: &Arguments) -> u8 {
-    let sources = Sources::default();
+    let sources = super::sources();
     ground::finish(&sources, prepare(arguments, &sources))
 }
 
@@ -93,11 +92,8 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<ground::Pr
         return Err(wrong);
     }
     let settings = ground.settings(flags)?;
-    let style = if arguments.one_line { Style::OneLine } else { Style::Minimal };
-    let listener = match flags.output {
-        Form::Ansible => Arc::new(Minimal::new(flags.report_to(&ground.redactor), flags.verbose, style, arguments.tree.clone())),
-        _ => flags.listener(&ground.redactor),
-    };
+    let ad_hoc = AdHoc { one_line: arguments.one_line, tree: arguments.tree.clone() };
+    let listener = reporting::listener(flags, &ground.config, &ground.redactor, Some(ad_hoc)).map_err(one)?;
     Ok(Some(ground.prepared(vec![playbook], settings, listener, Kept::default())))
 }
 

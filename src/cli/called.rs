@@ -8,6 +8,7 @@ use crate::run::LIKE_ANSIBLE;
 /// Each name, and the words that stand for it on windlass' own command line.
 const NAMES: &[(&str, &[&str])] = &[
     ("ansible", &["adhoc", "--output", "ansible"]),
+    ("ansible-config", &["config"]),
     ("ansible-doc", &["doc"]),
     ("ansible-inventory", &["inventory"]),
     ("ansible-playbook", &["playbook", "--output", "ansible"]),
@@ -19,16 +20,22 @@ pub(super) struct Line {
     pub(super) words: Vec<OsString>,
     /// What `--version` says in the form of Ansible's programs, where it was asked for.
     pub(super) version: Option<String>,
+    /// Ansible's form is wanted.
+    pub(super) like_ansible: bool,
 }
 
 /// Returns a command line as windlass' own: `ansible-playbook a.yml` is `windlass playbook --output ansible a.yml`.
 pub(super) fn line(words: impl IntoIterator<Item = OsString>) -> Line {
     let mut words: Vec<OsString> = words.into_iter().collect();
     let name = words.first().and_then(|word| Path::new(word).file_name()?.to_str()).unwrap_or_default().to_owned();
-    let Some((name, own)) = NAMES.iter().find(|(known, _)| *known == name) else { return Line { words, version: None } };
+    let Some((name, own)) = NAMES.iter().find(|(known, _)| *known == name) else {
+        let like_ansible =
+            words.windows(2).any(|pair| pair == ["--output", "ansible"]) || words.iter().any(|word| word == "--output=ansible");
+        return Line { words, version: None, like_ansible };
+    };
     let version = words.get(1).is_some_and(|word| word == "--version").then(|| version(name));
     words.splice(..1, ["windlass"].iter().chain(*own).map(OsString::from));
-    Line { words, version }
+    Line { words, version, like_ansible: true }
 }
 
 /// Scripts look for `[core 2.19.14]` in the first line.

@@ -4,13 +4,21 @@ use clap::Args;
 use serde_json::Value as Json;
 
 use crate::modules::{self, Entry};
-use crate::source::suggest;
 
 /// Flags of `windlass doc`.
 #[derive(Debug, Args)]
 pub struct Arguments {
-    /// The module; without one, all modules are listed
-    module: Option<String>,
+    /// The modules; without one, all modules are listed
+    modules: Vec<String>,
+    /// List the modules
+    #[arg(short, long)]
+    list: bool,
+    /// Print JSON
+    #[arg(short, long)]
+    json: bool,
+    /// The kind of what is named; only modules have manuals
+    #[arg(short = 't', long = "type", default_value = "module", value_parser = ["module"])]
+    kind: String,
     /// Print the JSON schema of the arguments instead
     #[arg(long)]
     schema: bool,
@@ -18,22 +26,44 @@ pub struct Arguments {
 
 /// Shows the manual.
 pub fn run(arguments: &Arguments) -> u8 {
-    let Some(name) = &arguments.module else {
-        for entry in modules::ALL {
-            let schema = Json::from((entry.schema)());
-            let first = description(&schema).split(". ").next().unwrap_or_default().trim_end_matches('.').replace('\n', " ");
-            super::say(&format!("{:<42} {first}", entry.name));
+    if arguments.list || arguments.modules.is_empty() {
+        let rows: Vec<_> = modules::ALL.iter().map(|entry| (entry.name, summary(entry))).collect();
+        if arguments.json {
+            let all: serde_json::Map<_, _> = rows.into_iter().map(|(name, text)| (name.to_owned(), Json::from(text))).collect();
+            super::say(&serde_json::to_string_pretty(&all).unwrap_or_default());
+        } else {
+            rows.iter().for_each(|(name, text)| super::say(&format!("{name:<42} {text}")));
         }
         return super::OK;
-    };
-    let Some(entry) = modules::find(name) else {
-        let hint = suggest::did_you_mean(modules::short_name(name), modules::ALL.iter().map(|entry| entry.name)).unwrap_or_default();
-        super::say(&format!("error: there is no module `{name}`\nhint: {hint}"));
-        return super::ERROR;
-    };
+    }
+    let mut code = super::OK;
+    let mut schemas = serde_json::Map::new();
+    for name in &arguments.modules {
+        let Some(entry) = modules::find(name) else {
+            let missing = crate::load::check::unknown_module(name, crate::source::Span::default());
+            super::complain(&super::sources(), &[crate::source::Diagnostic { span: None, ..missing }]);
+            code = super::ERROR;
+            continue;
+        };
+        let schema = Json::from((entry.schema)());
+        if arguments.json {
+            schemas.insert(entry.name.to_owned(), schema);
+        } else if arguments.schema {
+            super::say(&serde_json::to_string_pretty(&schema).unwrap_or_default());
+        } else {
+            super::say(&manual(entry, &schema));
+        }
+    }
+    if arguments.json {
+        super::say(&serde_json::to_string_pretty(&schemas).unwrap_or_default());
+    }
+    code
+}
+
+/// Returns the first sentence of a manual.
+fn summary(entry: &Entry) -> String {
     let schema = Json::from((entry.schema)());
-    super::say(if arguments.schema { serde_json::to_string_pretty(&schema).unwrap_or_default() } else { manual(entry, &schema) }.as_str());
-    super::OK
+    description(&schema).split(". ").next().unwrap_or_default().trim_end_matches('.').replace('\n', " ")
 }
 
 fn description(schema: &Json) -> &str {

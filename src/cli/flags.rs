@@ -1,21 +1,16 @@
 //! Flags that say on which hosts, as whom and how: those that `playbook` and `adhoc` share.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use crate::cli::vault::{SecretArguments, ask};
+use crate::cli::vault::{SecretArguments, load};
 use crate::load::config::Config;
 use crate::load::execution::Execution;
+use crate::load::inventory::Options;
 use crate::load::vault::Vault;
-use crate::report::Listener;
-use crate::report::ansible::AnsibleForm;
-use crate::report::json::JsonLines;
-use crate::report::output::Output;
-use crate::report::terminal::{Terminal, progress_bar};
 use crate::run::{Asker, Settings};
 use crate::source::Diagnostic;
 use crate::value::Map;
@@ -108,6 +103,13 @@ pub struct Flags {
     /// The form of the report
     #[arg(long, value_enum, default_value = "windlass")]
     pub output: Form,
+    /// Also write a JUnit file to this folder, for build servers
+    #[arg(long, value_name = "FOLDER")]
+    pub junit: Option<PathBuf>,
+    /// Let conditions give anything, as Ansible did before 2.19, with a warning for each place
+    #[arg(long)]
+    #[serde(default)]
+    pub lenient_conditionals: bool,
 }
 
 /// The form of the report.
@@ -125,22 +127,10 @@ pub enum Form {
 const DEFAULT_FORKS: usize = 50;
 
 impl Flags {
-    /// Returns what writes the report.
-    pub fn listener(&self, redactor: &Redactor) -> Arc<dyn Listener> {
-        let output = self.report_to(redactor);
-        let terminal = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
-        match self.output {
-            Form::Json => Arc::new(JsonLines::new(output)),
-            Form::Ansible => Arc::new(AnsibleForm::new(output, self.verbose)),
-            Form::Windlass if terminal => Arc::new(Terminal::new(output.with_bar(progress_bar()), self.verbose)),
-            Form::Windlass => Arc::new(Terminal::new(output, self.verbose)),
-        }
-    }
-
-    /// Returns where the report is written to: standard output, in colour where that is wanted.
-    pub fn report_to(&self, redactor: &Redactor) -> Output {
-        let colour = super::colour(std::io::stdout().is_terminal()) && self.output != Form::Json;
-        Output::new(Box::new(std::io::stdout()), redactor.clone(), colour)
+    /// Returns the number of `-v`, or of the settings where there is none.
+    pub fn verbosity(&self, config: &Config) -> u8 {
+        let set = config.number("DEFAULT_VERBOSITY").and_then(|number| u8::try_from(number).ok());
+        if self.verbose > 0 { self.verbose } else { set.unwrap_or_default() }
     }
 
     /// Returns the vault with the secrets that the flags and the settings name.
@@ -148,7 +138,8 @@ impl Flags {
     /// # Errors
     /// A secret cannot be read.
     pub fn vault(&self, config: &Config, redactor: &Redactor) -> Result<Vault, Diagnostic> {
-        Ok(Vault::new(self.secrets.sources(config).load(&mut ask)?, redactor.clone()))
+        let vault = Vault::new(load(&self.secrets.sources(config))?, redactor.clone());
+        Ok(vault.matching_labels(config.is_on("DEFAULT_VAULT_ID_MATCH")))
     }
 
     /// Returns what the flags say about a run; passwords are asked for now.
@@ -156,36 +147,55 @@ impl Flags {
     /// # Errors
     /// A password cannot be read or asked for.
     pub fn settings(&self, config: &Config, extra_vars: Arc<Map>, person: &dyn Asker) -> Result<Settings, Diagnostic> {
-        let login = password(self.connection_password_file.as_deref(), self.ask_pass, "SSH password: ", person)?;
+        let forks = config.number("DEFAULT_FORKS").and_then(|forks| usize::try_from(forks).ok()).filter(|forks| *forks > 0);
+        let login_file = self.connection_password_file.clone().or_else(|| config.path("CONNECTION_PASSWORD_FILE"));
+        let become_file = self.become_password_file.clone().or_else(|| config.path("BECOME_PASSWORD_FILE"));
+        let ask_login = self.ask_pass || config.is_on("DEFAULT_ASK_PASS");
+        let ask_become = self.ask_become_pass || config.is_on("DEFAULT_BECOME_ASK_PASS");
+        let login = password(login_file.as_deref(), ask_login, "SSH password: ", person)?;
         let become_prompt = if login.is_some() { "BECOME password[defaults to SSH password]: " } else { "BECOME password: " };
-        let mut r#become = password(self.become_password_file.as_deref(), self.ask_become_pass, become_prompt, person)?;
+        let mut r#become = password(become_file.as_deref(), ask_become, become_prompt, person)?;
         if r#become.as_deref() == Some("") {
             r#become.clone_from(&login);
         }
-        let ssh = [("--ssh-common-args", &self.ssh_common_args), ("--ssh-extra-args", &self.ssh_extra_args)];
+        let ssh =
+            [("--ssh-common-args", &self.ssh_common_args, "ssh_common_args"), ("--ssh-extra-args", &self.ssh_extra_args, "ssh_extra_args")];
+        let ssh = ssh.map(|(flag, said, name)| (flag.to_owned(), said.clone().or_else(|| config.text(name).map(str::to_owned))));
         Ok(Settings {
             check: self.check,
-            diff: self.diff,
-            forks: self.forks.or(config.forks).unwrap_or(DEFAULT_FORKS),
+            diff: self.diff || config.is_on("DIFF_ALWAYS"),
+            forks: self.forks.or(forks).unwrap_or(DEFAULT_FORKS),
             limit: (!self.limit.is_empty()).then(|| self.limit.join(":")),
             extra_vars,
-            verbosity: self.verbose,
+            verbosity: self.verbosity(config),
             r#become: self.r#become,
             become_user: self.become_user.clone(),
             become_method: self.become_method.clone(),
             become_password: r#become.map(Secret::new),
-            remote_user: self.user.clone().or_else(|| config.remote_user.clone()),
-            connection: self.connection.clone(),
-            private_key: self.private_key.clone().or_else(|| config.private_key_file.clone()),
+            remote_user: self.user.clone().or_else(|| config.text("DEFAULT_REMOTE_USER").map(str::to_owned)),
+            connection: self.connection.clone().or_else(|| config.text("DEFAULT_TRANSPORT").map(str::to_owned)),
+            lenient_conditionals: self.lenient_conditionals || config.is_on("ALLOW_BROKEN_CONDITIONALS"),
+            config_file: config.file.clone(),
+            managed: config.text("DEFAULT_MANAGED_STR").unwrap_or("Ansible managed").to_owned(),
+            merge_dictionaries: config.text("DEFAULT_HASH_BEHAVIOUR") == Some("merge"),
+            private_key: self.private_key.clone().or_else(|| config.path("DEFAULT_PRIVATE_KEY_FILE")),
             password: login.map(Secret::new),
-            timeout: self.timeout.or(config.timeout),
+            timeout: self.timeout.or(config.number("DEFAULT_TIMEOUT")),
             linger: self.linger,
-            ssh_arguments: ssh.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text.clone()?))).collect(),
+            ssh_arguments: ssh.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
             inventory_sources: self.inventory.clone(),
-            execution: Execution::from_environment(),
+            execution: Execution::read(&|name| config.variable(name)),
             ..Settings::default()
         })
     }
+}
+
+/// Returns what the settings say of how inventories are read.
+pub fn inventory_options(config: &Config, extra_vars: &Arc<Map>) -> Options {
+    let lenient = super::is_like_ansible() && !config.is_on("INVENTORY_ANY_UNPARSED_IS_FAILED");
+    let advanced_lists = config.list("INVENTORY_ENABLED").iter().any(|name| name.ends_with("advanced_host_list"));
+    let merges = config.text("DEFAULT_HASH_BEHAVIOUR") == Some("merge");
+    Options { lenient, merges, advanced_lists, extra_vars: extra_vars.clone() }
 }
 
 fn password(file: Option<&Path>, ask: bool, prompt: &str, person: &dyn Asker) -> Result<Option<String>, Diagnostic> {

@@ -4,12 +4,14 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::cli::early::early;
-use crate::cli::flags::Flags;
+use crate::cli::flags::{Flags, inventory_options};
+use crate::cli::inventory::inputs;
 use crate::cli::keep::Kept;
 use crate::cli::person::Person;
 use crate::cli::{extra_vars, hosts};
 use crate::load::config::Config;
-use crate::load::loader::{Errors, Loader};
+use crate::load::inventory::Options;
+use crate::load::loader::{DuplicateKeys, Errors, Loader};
 use crate::load::playbook::Playbook;
 use crate::report::Listener;
 use crate::report::event::Event;
@@ -30,7 +32,8 @@ pub struct Ground {
     pub site: Arc<dyn Site>,
     /// Knows every secret.
     pub redactor: Redactor,
-    config: Config,
+    /// What is set.
+    pub config: Config,
     extra_vars: Arc<Map>,
 }
 
@@ -45,14 +48,34 @@ impl Ground {
         let vault = Arc::new(flags.vault(&config, &redactor).map_err(|error| vec![error])?);
         let extra = Arc::new(Mutex::new(Map::new()));
         let early = early(sources, &vault, extra.clone());
-        let loader = Arc::new(Loader::new(sources.clone(), vault, config.roles_path.clone(), early));
+        let duplicates = match config.text("DUPLICATE_YAML_DICT_KEY") {
+            Some("error") => DuplicateKeys::Error,
+            Some("ignore") => DuplicateKeys::Ignore,
+            _ => DuplicateKeys::Warn,
+        };
+        let loader =
+            Arc::new(Loader::new(sources.clone(), vault, config.paths("DEFAULT_ROLES_PATH"), early).with_duplicate_keys(duplicates));
         let extra_vars = Arc::new(extra_vars::read(&loader, &flags.extra_vars)?);
         if let Ok(mut known) = extra.lock() {
             known.clone_from(&extra_vars);
         }
-        let inventory = if flags.inventory.is_empty() { &config.inventory } else { &flags.inventory };
-        let site: Arc<dyn Site> = Arc::new(hosts::Hosts::read(&loader, inventory, &flags.limit, folder)?);
+        for warning in &config.warnings {
+            loader.warn(Diagnostic::warning(warning));
+        }
+        let inventory = inputs(&flags.inventory, &config);
+        let options = inventory_options(&config, &extra_vars);
+        let site: Arc<dyn Site> = Arc::new(hosts::Hosts::read(&loader, &inventory, &flags.limit, folder, options)?);
         Ok(Self { loader, site, redactor, config, extra_vars })
+    }
+
+    /// Returns how inventories are read.
+    pub fn inventory_options(&self) -> Options {
+        inventory_options(&self.config, &self.extra_vars)
+    }
+
+    /// Returns the variables of `-e`.
+    pub fn extra(&self) -> Map {
+        (*self.extra_vars).clone()
     }
 
     /// Returns what the flags say about a run; passwords are asked for now.
@@ -140,7 +163,9 @@ pub fn finish(sources: &Sources, prepared: Result<Option<Prepared>, Errors>) -> 
         Ok(None) => super::OK,
         Err(errors) => {
             super::complain(sources, &errors);
-            super::ERROR
+            // Ansible has a code of its own for files that cannot be read as what they are.
+            let is_parsing = errors.iter().any(|error| error.span.is_some() && error.rule != Some("missing-role"));
+            if super::is_like_ansible() && is_parsing { super::UNREACHABLE } else { super::ERROR }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::agent::session::{self, Session, Sessions};
 use crate::change::{Mode, Outcome, Output, Plan, carry_out};
 use crate::connect::settings::Warnings;
 use crate::connect::{Settings, Target, Trouble};
-use crate::load::inventory::Inventory;
+use crate::load::inventory::{Inventory, Options};
 use crate::load::loader::{Errors, Loader};
 use crate::report::{Event, Listener};
 use crate::run::Site;
@@ -35,6 +35,7 @@ pub struct Hosts {
     limit: Vec<String>,
     playbook_folder: PathBuf,
     added: Mutex<Vec<Added>>,
+    options: Options,
 }
 
 impl Hosts {
@@ -42,8 +43,14 @@ impl Hosts {
     ///
     /// # Errors
     /// Everything wrong in it, or a limit that means no host.
-    pub fn read(loader: &Arc<Loader>, inputs: &[String], limit: &[String], playbook_folder: &Path) -> Result<Self, Errors> {
-        let inventory = load(loader, inputs, playbook_folder)?;
+    pub fn read(
+        loader: &Arc<Loader>,
+        inputs: &[String],
+        limit: &[String],
+        playbook_folder: &Path,
+        options: Options,
+    ) -> Result<Self, Errors> {
+        let inventory = load(loader, inputs, playbook_folder, options.clone())?;
         for pattern in limit {
             for unknown in inventory.unmatched(pattern) {
                 loader.warn(Diagnostic::warning(format!("--limit: no host matches `{unknown}`")));
@@ -64,6 +71,7 @@ impl Hosts {
             limit: limit.to_vec(),
             playbook_folder: playbook_folder.to_owned(),
             added: Mutex::default(),
+            options,
         })
     }
 
@@ -80,8 +88,8 @@ impl Hosts {
     }
 }
 
-fn load(loader: &Arc<Loader>, inputs: &[String], playbook_folder: &Path) -> Result<Inventory, Errors> {
-    let mut inventory = Inventory::load(&loader.sources, &loader.vault, inputs)?;
+fn load(loader: &Arc<Loader>, inputs: &[String], playbook_folder: &Path, options: Options) -> Result<Inventory, Errors> {
+    let mut inventory = Inventory::load_with(&loader.sources, &loader.vault, inputs, options)?;
     inventory.set_playbook_folder(playbook_folder)?;
     for warning in inventory.take_warnings() {
         loader.warn(warning);
@@ -138,7 +146,7 @@ impl Site for Hosts {
     }
 
     fn refresh(&self) -> Result<(), Diagnostic> {
-        let fresh = load(&self.loader, &self.inputs, &self.playbook_folder);
+        let fresh = load(&self.loader, &self.inputs, &self.playbook_folder, self.options.clone());
         let fresh =
             fresh.map_err(|errors| errors.into_iter().next().unwrap_or_else(|| Diagnostic::error("the inventory cannot be read")))?;
         self.change(|inventory| *inventory = fresh);

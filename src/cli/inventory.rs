@@ -8,20 +8,21 @@ use clap::Args;
 
 use crate::load::config::Config;
 use crate::load::inventory::{ALL, GroupName, HostName, Inventory};
+use crate::load::loader::Loader;
 use crate::load::vault::Vault;
 use crate::source::{Diagnostic, Sources};
 use crate::value::secret::Redactor;
-use crate::value::{Key, Lazy, Map, Value, json};
+use crate::value::{Key, Lazy, Map, Value, has_template_marks, json};
 use crate::vars::{YamlStyle, write_yaml};
 
-use super::vault::{SecretArguments, ask};
+use super::vault::SecretArguments;
 
 /// The inventory that is read where neither flag nor environment names one.
 const DEFAULT: &str = "/etc/ansible/hosts";
 
 /// Flags of `windlass inventory`.
 #[derive(Clone, Debug, Args)]
-#[command(group = clap::ArgGroup::new("what").required(true).args(["list", "host", "graph"]))]
+#[command(group = clap::ArgGroup::new("what").args(["list", "host", "graph"]))]
 pub struct Arguments {
     /// Inventory file, folder, or list of hosts with a comma (`-i host,`); may be given several times
     #[arg(short, long, visible_alias = "inventory-file")]
@@ -41,6 +42,9 @@ pub struct Arguments {
     /// Write YAML instead of JSON
     #[arg(short, long)]
     pub yaml: bool,
+    /// Write TOML instead of JSON
+    #[arg(long, conflicts_with = "yaml")]
+    pub toml: bool,
     /// Show variables in the tree
     #[arg(long)]
     pub vars: bool,
@@ -56,6 +60,15 @@ pub struct Arguments {
     /// Read `group_vars` and `host_vars` of this folder too, as a playbook in it would
     #[arg(long)]
     pub playbook_dir: Option<PathBuf>,
+    /// Variables for inventories that work something out
+    #[arg(short = 'e', long = "extra-vars")]
+    pub extra_vars: Vec<String>,
+    /// Taken for the sake of scripts; there is nothing more to show
+    #[arg(short, long, action = clap::ArgAction::Count, hide = true)]
+    pub verbose: u8,
+    /// Taken for the sake of scripts; no facts are asked for here
+    #[arg(long, hide = true)]
+    pub flush_cache: bool,
     /// Show what came out of vaulted files, instead of `***`
     #[arg(long)]
     pub show_secrets: bool,
@@ -66,7 +79,7 @@ pub struct Arguments {
 
 /// Does what the flags say and returns the exit code.
 pub fn run(arguments: &Arguments) -> u8 {
-    let sources = Sources::default();
+    let sources = super::sources();
     match text(arguments, &sources) {
         Ok(text) => match &arguments.output {
             Some(path) => match crate::load::vault::private::replace(path, format!("{text}\n").as_bytes()) {
@@ -88,38 +101,45 @@ pub fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-/// Reads the inventory that flags and environment name.
-///
-/// # Errors
-/// Says everything that is wrong in it.
-pub fn load(inputs: &[String], config: &Config, sources: &Sources, vault: &Arc<Vault>) -> Result<Inventory, Vec<Diagnostic>> {
-    let default = || if std::path::Path::new(DEFAULT).exists() { vec![DEFAULT.to_owned()] } else { Vec::new() };
-    match (inputs, config.inventory.as_slice()) {
-        ([], []) => Inventory::load(sources, vault, &default()),
-        ([], named) => Inventory::load(sources, vault, named),
-        (named, _) => Inventory::load(sources, vault, named),
+/// Returns what is read: what `-i` names, or the settings, or the machine's own inventory.
+pub fn inputs(named: &[String], config: &Config) -> Vec<String> {
+    let set = config.inventory();
+    match (named, set.is_empty()) {
+        ([], false) => set,
+        ([], true) => [DEFAULT].iter().filter(|path| std::path::Path::new(path).exists()).map(|path| (*path).to_owned()).collect(),
+        (named, _) => named.to_vec(),
     }
 }
 
 fn text(arguments: &Arguments, sources: &Sources) -> Result<String, Vec<Diagnostic>> {
+    let one = |error: Diagnostic| vec![error];
+    if !arguments.list && arguments.host.is_none() && !arguments.graph {
+        let message = "No action selected, at least one of --host, --graph or --list needs to be specified.";
+        return Err(one(Diagnostic::error(message)));
+    }
     let config = Config::from_environment();
     let redactor = Redactor::default();
-    let secrets = arguments.secrets.sources(&config).load(&mut ask).map_err(|error| vec![error])?;
-    let vault = Arc::new(Vault::new(secrets, redactor.clone()));
-    let mut inventory = load(&arguments.inventory, &config, sources, &vault)?;
+    let secrets = super::vault::load(&arguments.secrets.sources(&config)).map_err(one)?;
+    let vault = Arc::new(Vault::new(secrets, redactor.clone()).matching_labels(config.is_on("DEFAULT_VAULT_ID_MATCH")));
+    let early = super::early::early(sources, &vault, Arc::default());
+    let loader = Loader::new(sources.clone(), vault.clone(), Vec::new(), early);
+    let extra_vars = Arc::new(super::extra_vars::read(&loader, &arguments.extra_vars)?);
+    let options = super::flags::inventory_options(&config, &extra_vars);
+    let mut inventory = Inventory::load_with(sources, &vault, &inputs(&arguments.inventory, &config), options)?;
     if let Some(folder) = &arguments.playbook_dir {
         inventory.set_playbook_folder(folder)?;
     }
     super::complain(sources, &inventory.take_warnings());
     let redactor = (!arguments.show_secrets).then_some(redactor);
-    let view = View { hosts: allowed(&inventory, &arguments.limit).map_err(|error| vec![error])?, inventory, redactor };
-    let text = view.show(arguments).map_err(|error| vec![error])?;
+    let hosts = allowed(&inventory, &arguments.limit).map_err(one)?;
+    let view = View { hosts, inventory, redactor, extra_vars };
+    let text = view.show(arguments).map_err(one)?;
     Ok(text.trim_end().to_owned())
 }
 
 fn allowed(inventory: &Inventory, limit: &[String]) -> Result<HashSet<HostName>, Diagnostic> {
     let hosts = inventory.hosts_matching(ALL, limit)?;
-    if hosts.is_empty() && !limit.is_empty() {
+    if hosts.is_empty() && !limit.is_empty() && !super::is_like_ansible() {
         return Err(Diagnostic::error(format!("no host matches the limit `{}`", limit.join(","))));
     }
     Ok(hosts.into_iter().collect())
@@ -129,20 +149,23 @@ struct View {
     inventory: Inventory,
     hosts: HashSet<HostName>,
     redactor: Option<Redactor>,
+    extra_vars: Arc<Map>,
 }
 
 impl View {
     fn show(&self, arguments: &Arguments) -> Result<String, Diagnostic> {
         if let Some(host) = &arguments.host {
-            if !self.inventory.has_host(host) {
+            if !self.inventory.has_host(host) && !matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1") {
                 let known = self.inventory.hosts();
-                let diagnostic = Diagnostic::error(format!("there is no host `{host}` in the inventory"));
+                let message = format!("Could not match supplied host pattern, ignoring: {host}: there is no such host in the inventory");
+                let diagnostic = Diagnostic::error(message);
                 return Err(diagnostic.did_you_mean(host, known.iter().map(|name| &**name)));
             }
-            return Ok(form(&self.shown(self.inventory.variables(host)), arguments.yaml));
+            return Ok(form(&self.shown(self.variables(host)), arguments.yaml));
         }
         let Some(group) = self.inventory.group_names().find(|name| ***name == *arguments.group) else {
-            let diagnostic = Diagnostic::error(format!("there is no group `{}` in the inventory", arguments.group));
+            let message = "Pattern must be valid group name when using --graph, and the inventory has no group";
+            let diagnostic = Diagnostic::error(format!("{message} `{}`", arguments.group));
             return Err(diagnostic.did_you_mean(&arguments.group, self.inventory.group_names().map(|name| &**name)));
         };
         if arguments.graph {
@@ -151,11 +174,52 @@ impl View {
             return Ok(lines.join("\n"));
         }
         let all = GroupName::from(ALL);
+        if arguments.toml {
+            return self.toml(arguments.export);
+        }
         if arguments.yaml {
             let tree = self.tree(&all, arguments.export, &mut HashSet::new());
-            return Ok(form(&Value::map([(ALL, tree.unwrap_or(Value::Map(Arc::default())))]), true));
+            return Ok(form(&Value::map(tree.map(|tree| (ALL, tree))), true));
         }
         Ok(form(&self.listing(arguments.export), false))
+    }
+
+    /// Returns the variables of a host, merged; those of `-e` win.
+    fn variables(&self, host: &str) -> Map {
+        let mut all = self.inventory.variables(host);
+        all.extend(self.extra_vars.iter().map(|(name, value)| (name.clone(), value.clone())));
+        all
+    }
+
+    /// Returns the form of TOML inventories: every group, its hosts with their variables where they come first.
+    fn toml(&self, export: bool) -> Result<String, Diagnostic> {
+        let mut seen = HashSet::new();
+        let mut all = Map::new();
+        for group in self.inventory.group_names() {
+            let mut entry = Map::new();
+            let children: Vec<_> = self.inventory.children(group).cloned().map(Value::Str).collect();
+            if !children.is_empty() {
+                entry.insert("children".into(), Value::list(children));
+            }
+            let mut hosts = Map::new();
+            for host in self.inventory.own_hosts(group).filter(|host| &**group != ALL && self.hosts.contains(*host)) {
+                let own = if export { self.inventory.own_variables(host) } else { self.variables(host) };
+                let own = if seen.insert(host.clone()) { own } else { Map::new() };
+                hosts.insert(Key::Str(host.clone()), self.shown(own));
+            }
+            if !hosts.is_empty() {
+                entry.insert("hosts".into(), Value::from(hosts));
+            }
+            let own = if export { self.inventory.group_variables(group) } else { Map::new() };
+            if !own.is_empty() {
+                entry.insert("vars".into(), self.shown(own));
+            }
+            if !entry.is_empty() {
+                all.insert(Key::Str(group.clone()), Value::from(entry));
+            }
+        }
+        let json = without_null(sorted(json::to_json(&Value::from(all))));
+        toml::to_string_pretty(&json).map_err(|error| Diagnostic::error(format!("this inventory cannot be written as TOML: {error}")))
     }
 
     /// Adds what is in a group, as a tree.
@@ -168,7 +232,7 @@ impl View {
             for host in self.inventory.own_hosts(group) {
                 lines.push(branch(depth, host));
                 if vars {
-                    lines.extend(self.graph_variables(self.inventory.variables(host), depth + 1));
+                    lines.extend(self.graph_variables(self.variables(host), depth + 1));
                 }
             }
         }
@@ -190,12 +254,12 @@ impl View {
         hosts.sort_unstable();
         let mut variables = Map::new();
         for host in hosts {
-            let own = if export { self.inventory.own_variables(&host) } else { self.inventory.variables(&host) };
+            let own = if export { self.inventory.own_variables(&host) } else { self.variables(&host) };
             if !own.is_empty() {
                 variables.insert(Key::Str(host), self.shown(own));
             }
         }
-        let meta = Value::map([("hostvars", Value::from(variables))]);
+        let meta = Value::map([("hostvars", Value::from(variables)), ("profile", Value::str("inventory_legacy"))]);
         let mut groups: Vec<_> = self.inventory.group_names().cloned().collect();
         groups.sort_unstable();
         let mut all = Map::from_iter([(Key::from("_meta"), meta)]);
@@ -231,7 +295,7 @@ impl View {
         let mut hosts = Map::new();
         for host in self.inventory.own_hosts(group).filter(|host| &**group != ALL && self.hosts.contains(*host)) {
             let first = seen.insert(host.clone());
-            let own = if export { self.inventory.own_variables(host) } else { self.inventory.variables(host) };
+            let own = if export { self.inventory.own_variables(host) } else { self.variables(host) };
             hosts.insert(Key::Str(host.clone()), self.shown(if first { own } else { Map::new() }));
         }
         let own = if export { self.inventory.group_variables(group) } else { Map::new() };
@@ -254,15 +318,28 @@ fn branch(depth: usize, text: &str) -> String {
 }
 
 /// Returns a value without anything lazy in it: a template is its text, a vaulted value its armoured text.
-fn plain(value: &Value) -> Value {
+pub fn plain(value: &Value) -> Value {
     match value {
         Value::Lazy(lazy) => match &**lazy {
             Lazy::Template(text) => Value::str(&text.text),
             Lazy::Vault(text) => Value::map([("__ansible_vault", Value::str(&text.text))]),
         },
+        // A text that looks like a template and is none.
+        Value::Str(text) if has_template_marks(text) => Value::map([("__ansible_unsafe", value.clone())]),
         Value::List(items) => Value::list(items.iter().map(plain)),
         Value::Map(map) => Value::map(map.iter().map(|(key, item)| (key.clone(), plain(item)))),
         other => other.clone(),
+    }
+}
+
+/// Returns a value without the nulls in it, which TOML does not have.
+fn without_null(value: serde_json::Value) -> serde_json::Value {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.into_iter().filter(|(_, item)| !item.is_null()).map(|(key, item)| (key, without_null(item))).collect()
+        }
+        serde_json::Value::Array(items) => items.into_iter().filter(|item| !item.is_null()).map(without_null).collect(),
+        other => other,
     }
 }
 
@@ -355,7 +432,8 @@ mod tests {
                     1
                 ]
             }
-        }
+        },
+        "profile": "inventory_legacy"
     },
     "all": {
         "children": [
@@ -403,8 +481,8 @@ all:
 
     #[test]
     fn what_is_not_there_is_told() {
-        assert_eq!(shown("--host w3"), "there is no host `w3` in the inventory");
-        assert_eq!(shown("--graph wbe"), "there is no group `wbe` in the inventory");
+        assert_eq!(shown("--host w3"), "Could not match supplied host pattern, ignoring: w3: there is no such host in the inventory");
+        assert_eq!(shown("--graph wbe"), "Pattern must be valid group name when using --graph, and the inventory has no group `wbe`");
         assert_eq!(shown("--list --limit x*"), "no host matches the limit `x*`");
     }
 }

@@ -14,11 +14,13 @@
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::{Parser, Subcommand};
 
 use crate::agent::serve;
 use crate::source::{Diagnostic, Severity, Sources, render};
+use crate::value::{Value, arguments};
 
 pub mod adhoc;
 mod called;
@@ -32,15 +34,19 @@ pub mod ground;
 pub mod hosts;
 pub mod inventory;
 mod keep;
+pub mod lint;
 pub mod list;
 mod moved;
 pub mod person;
 pub mod plan;
 pub mod playbook;
 mod report;
+pub mod reporting;
 pub mod runs;
+pub mod settings;
 pub mod show;
 mod show_html;
+pub mod variables;
 pub mod vault;
 pub mod window;
 
@@ -75,6 +81,12 @@ enum Command {
     Drift(drift::Arguments),
     /// Show hosts, groups and variables as they were read
     Inventory(inventory::Arguments),
+    /// Show every definition of a host's variables, the one that counts, and where each stands
+    Vars(Box<variables::Arguments>),
+    /// Tell what is wrong with playbooks and roles, without a host
+    Lint(Box<lint::Arguments>),
+    /// Show the settings: what they are and where that was said
+    Config(settings::Arguments),
     /// Encrypt, decrypt, show and edit vaulted files
     Vault(vault::VaultCommand),
     /// Show the manual of a module, or list the modules
@@ -113,6 +125,7 @@ pub const DRIFT: u8 = 12;
 /// Parses the command line, does what it says, and returns the exit code.
 pub fn main() -> ExitCode {
     let line = called::line(std::env::args_os());
+    LIKE_ANSIBLE.store(line.like_ansible, Ordering::Relaxed);
     if let Some(text) = line.version {
         say(&text);
         return ExitCode::from(OK);
@@ -136,6 +149,9 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::run(&arguments),
         Command::Drift(arguments) => drift::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
+        Command::Vars(arguments) => variables::run(&arguments),
+        Command::Lint(arguments) => lint::run(&arguments),
+        Command::Config(arguments) => settings::run(&arguments),
         Command::Vault(command) => vault::run(&command),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
@@ -148,11 +164,30 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Whether windlass was called as one of Ansible's programs, or with `--output ansible`.
+static LIKE_ANSIBLE: AtomicBool = AtomicBool::new(false);
+
+/// Whether windlass was called as one of Ansible's programs, or with `--output ansible`: messages have Ansible's form, and
+/// what is a warning to Ansible is one.
+pub(crate) fn is_like_ansible() -> bool {
+    LIKE_ANSIBLE.load(Ordering::Relaxed)
+}
+
+/// Returns texts without any yet, whose messages have the form that is wanted.
+pub(crate) fn sources() -> Sources {
+    let sources = Sources::default();
+    if is_like_ansible() {
+        sources.use_ansible_form();
+    }
+    sources
+}
+
 /// Whether colours are wanted on this stream: a terminal, and neither `NO_COLOR` nor `ANSIBLE_NOCOLOR`; `ANSIBLE_FORCE_COLOR` forces them.
 pub(crate) fn colour(is_terminal: bool) -> bool {
-    let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let forced = set("ANSIBLE_FORCE_COLOR") || set("CLICOLOR_FORCE");
-    !set("NO_COLOR") && !set("ANSIBLE_NOCOLOR") && (forced || (is_terminal && std::env::var("TERM").as_deref() != Ok("dumb")))
+    let set = |name: &str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+    let is_on = |name: &str| std::env::var(name).is_ok_and(|value| arguments::to_bool(&Value::str(value)) == Some(true));
+    let forced = is_on("ANSIBLE_FORCE_COLOR") || set("CLICOLOR_FORCE");
+    !set("NO_COLOR") && !is_on("ANSIBLE_NOCOLOR") && (forced || (is_terminal && std::env::var("TERM").as_deref() != Ok("dumb")))
 }
 
 /// Writes to standard output; a reader that went away ends the program quietly.
@@ -176,7 +211,7 @@ pub(crate) fn complain(sources: &Sources, diagnostics: &[Diagnostic]) {
         }
     }
     let errors = diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).count();
-    if errors > 1 {
+    if errors > 1 && !sources.in_ansible_form() {
         let _ = writeln!(err, "{errors} errors");
     }
 }

@@ -14,6 +14,7 @@ use crate::cli::flags::Form;
 use crate::cli::keep::{self, Kept};
 use crate::cli::person::Person;
 use crate::cli::playbook::{self, Arguments, Ready};
+use crate::cli::reporting;
 use crate::cli::window::WindowFlags;
 use crate::cli::{ground, moved};
 use crate::record::plan::{Draft, Head, Keys, Plan, Step, VERSION};
@@ -108,7 +109,8 @@ fn made(command: &Make, sources: &Sources) -> Result<u8, Ended> {
         return Ok(super::OK);
     };
     let bond = Arc::new(Bond::noting(keys.clone()));
-    let listener = arguments.flags.listener(&ready.ground.redactor);
+    let listener = reporting::listener(&arguments.flags, &ready.ground.config, &ready.ground.redactor, None);
+    let listener = listener.map_err(|wrong| (super::ERROR, vec![wrong]))?;
     let redactor = ready.ground.redactor.clone();
     let prepared = ready.prepared(listener, Kept { bond: bond.clone(), ..Kept::default() });
     let recap = ground::drive(&prepared).map_err(error)?;
@@ -202,7 +204,8 @@ fn applied(command: &Apply, sources: &Sources) -> Result<u8, Ended> {
         return Ok(super::OK);
     };
     let redactor = ready.ground.redactor.clone();
-    let listener = arguments.flags.listener(&redactor);
+    let listener = reporting::listener(&arguments.flags, &ready.ground.config, &redactor, None);
+    let listener = listener.map_err(|wrong| (super::ERROR, vec![wrong]))?;
     let asker: Arc<dyn Asker> = Arc::new(Remembering::default());
     let bond = Arc::new(Bond::noting(keys.clone()));
     tell(arguments.flags.output, "comparing every step with the plan; nothing is changed yet");

@@ -11,6 +11,7 @@ use crate::cli::ground::{self, Ground};
 use crate::cli::keep::{self, Kept, Resumed};
 use crate::cli::list;
 use crate::cli::plan::Approved;
+use crate::cli::reporting;
 use crate::cli::window::WindowFlags;
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
@@ -36,6 +37,10 @@ pub struct Arguments {
     /// Begin at the task of this name, and leave out those before it
     #[arg(long)]
     pub start_at_task: Option<String>,
+    /// Ask before each task
+    #[arg(long)]
+    #[serde(default)]
+    pub step: bool,
     /// Run handlers even when a task failed
     #[arg(long)]
     pub force_handlers: bool,
@@ -82,13 +87,13 @@ pub struct Arguments {
 
 /// Loads, runs and reports the playbooks.
 pub fn run(arguments: &Arguments) -> u8 {
-    let sources = Sources::default();
+    let sources = super::sources();
     ground::finish(&sources, prepare(arguments, &sources, None))
 }
 
 /// Goes on with a run that broke off.
 pub(super) fn go_on(arguments: &Arguments, resumed: &Resumed) -> u8 {
-    let sources = Sources::default();
+    let sources = super::sources();
     ground::finish(&sources, prepare(arguments, &sources, Some(resumed)))
 }
 
@@ -110,7 +115,7 @@ impl Ready {
 fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) -> Result<Option<ground::Prepared>, Errors> {
     let Some(ready) = read(arguments, sources)? else { return Ok(None) };
     let redactor = &ready.ground.redactor;
-    let listener = arguments.flags.listener(redactor);
+    let listener = reporting::listener(&arguments.flags, &ready.ground.config, redactor, None).map_err(|error| vec![error])?;
     let kept = match resumed {
         _ if arguments.flags.check => Kept::default(),
         None => keep::begin(arguments, sources, redactor),
@@ -147,6 +152,7 @@ pub(super) fn read(arguments: &Arguments, sources: &Sources) -> Result<Option<Re
     let settings = Settings {
         force_handlers: arguments.force_handlers,
         start_at_task: arguments.start_at_task.clone(),
+        step: arguments.step,
         unsure: arguments.unsure.clone(),
         max_hosts: arguments.max_hosts,
         window,

@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 use crate::load::config::Config;
 use crate::load::vault::private::{self, PrivateFile};
 use crate::load::vault::secrets::load_new;
-use crate::load::vault::{SecretSources, Vault, VaultSecret, encrypt_with, format};
-use crate::source::{Diagnostic, Sources};
+use crate::load::vault::{SecretSources, Vault, VaultSecret, encrypt_salted, format};
+use crate::source::Diagnostic;
 use crate::value::secret::Redactor;
 
 /// Flags of `windlass vault`.
@@ -18,6 +18,9 @@ use crate::value::secret::Redactor;
 pub struct VaultCommand {
     #[command(subcommand)]
     action: Action,
+    /// Taken for the sake of scripts; there is nothing more to show
+    #[arg(short, long, action = clap::ArgAction::Count, global = true, hide = true)]
+    verbose: u8,
 }
 
 /// Where the vault's passwords come from.
@@ -37,18 +40,35 @@ pub struct SecretArguments {
 impl SecretArguments {
     /// Returns the sources that the flags and the environment name.
     pub fn sources(&self, config: &Config) -> SecretSources {
-        let ask = self.ask_vault_pass || (config.ask_vault_pass && self.vault_password_file.is_empty());
+        let ask = self.ask_vault_pass || (config.is_on("DEFAULT_ASK_VAULT_PASS") && self.vault_password_file.is_empty());
         SecretSources { ids: self.vault_id.clone(), files: self.vault_password_file.clone(), ask }
-            .with_environment(&config.vault_identity_list, config.vault_password_file.as_deref())
+            .with_environment(&config.list("DEFAULT_VAULT_IDENTITY_LIST"), config.path("DEFAULT_VAULT_PASSWORD_FILE").as_deref())
     }
 }
 
-/// Asks on the terminal; nothing that is typed shows.
+/// Gets the secrets of `sources`, and tells of those that cannot be had.
 ///
 /// # Errors
-/// There is no terminal.
+/// None can be had.
+pub fn load(sources: &SecretSources) -> Outcome<Vec<VaultSecret>> {
+    let mut warnings = Vec::new();
+    let secrets = sources.load(&mut ask, &mut |warning| warnings.push(warning));
+    super::complain(&super::sources(), &warnings);
+    secrets
+}
+
+/// Asks on the terminal; nothing that is typed shows. Where there is none, the answer is the next line of standard input.
+///
+/// # Errors
+/// There is neither.
 pub fn ask(prompt: &str) -> std::io::Result<String> {
-    rpassword::prompt_password(prompt).map_err(|error| std::io::Error::other(format!("there is no terminal ({})", plain(&error))))
+    rpassword::prompt_password(prompt).or_else(|error| {
+        let mut line = String::new();
+        match std::io::stdin().read_line(&mut line) {
+            Ok(length) if length > 0 => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
+            _ => Err(std::io::Error::other(format!("there is no terminal ({})", plain(&error)))),
+        }
+    })
 }
 
 #[derive(Clone, Debug, Args)]
@@ -147,18 +167,24 @@ enum Action {
     },
 }
 
+/// What is said where it is not clear which secret to encrypt with.
+const SEVERAL: &str = "several vault secrets are given";
+/// Ansible's exit code for options that do not fit together.
+const OPTIONS: u8 = 5;
+
 /// Does what the flags say and returns the exit code.
 pub fn run(command: &VaultCommand) -> u8 {
     match Tool::new().run(&command.action) {
         Ok(()) => super::OK,
         Err(diagnostic) => {
-            super::complain(&Sources::default(), &[diagnostic]);
-            super::ERROR
+            super::complain(&super::sources(), std::slice::from_ref(&diagnostic));
+            if super::is_like_ansible() && diagnostic.message.starts_with(SEVERAL) { OPTIONS } else { super::ERROR }
         }
     }
 }
 
-type Outcome<T = ()> = Result<T, Diagnostic>;
+/// What was done, or why not.
+pub type Outcome<T = ()> = Result<T, Diagnostic>;
 
 struct Tool {
     config: Config,
@@ -180,7 +206,7 @@ impl Tool {
                             Diagnostic::error(format!("{name} is encrypted already")).hint("`windlass vault rekey` changes its secret")
                         );
                     }
-                    Ok(encrypt_with(&text, &secret)?.into_bytes())
+                    Ok(self.sealed(&text, &secret)?.into_bytes())
                 })
             }
             Action::Decrypt { secrets, files } => {
@@ -214,7 +240,8 @@ impl Tool {
                 for value in values.iter().filter(|value| *value != "-") {
                     named.push((names.next().cloned(), value.clone().into_bytes()));
                 }
-                let texts: Outcome<Vec<String>> = named.iter().map(|(name, text)| tagged(name.as_deref(), text, &secret)).collect();
+                let texts: Outcome<Vec<String>> =
+                    named.iter().map(|(name, text)| Ok(tagged(name.as_deref(), &self.sealed(text, &secret)?))).collect();
                 write(output.as_deref().unwrap_or(Path::new("-")), texts?.join("").as_bytes())
             }
         }
@@ -223,16 +250,23 @@ impl Tool {
     fn vault(&self, secrets: &SecretArguments) -> Outcome<Vault> {
         let mut sources = secrets.sources(&self.config);
         sources.ask |= sources.is_empty();
-        Ok(Vault::new(sources.load(&mut ask)?, Redactor::default()))
+        let vault = Vault::new(load(&sources)?, Redactor::default());
+        Ok(vault.matching_labels(self.config.is_on("DEFAULT_VAULT_ID_MATCH")))
     }
 
     /// Returns the one secret to encrypt with.
     fn encrypting_secret(&self, with: &Encrypting) -> Outcome<VaultSecret> {
         let sources = with.secrets.sources(&self.config);
+        let label = with.encrypt_vault_id.as_deref().or_else(|| self.config.text("DEFAULT_VAULT_ENCRYPT_IDENTITY"));
         if sources.is_empty() {
-            return load_new(&format!("{}@prompt", with.encrypt_vault_id.as_deref().unwrap_or(format::DEFAULT_LABEL)), &mut ask);
+            return load_new(&format!("{}@prompt", label.unwrap_or(format::DEFAULT_LABEL)), &mut ask);
         }
-        pick(&sources.load(&mut ask)?, with.encrypt_vault_id.as_deref())
+        pick(&load(&sources)?, label)
+    }
+
+    /// Encrypts a text, with the salt of the settings where they have one.
+    fn sealed(&self, text: &[u8], secret: &VaultSecret) -> Outcome<String> {
+        encrypt_salted(text, secret, self.config.text("VAULT_ENCRYPT_SALT"))
     }
 
     fn create(&self, with: &Encrypting, file: &Path) -> Outcome {
@@ -241,7 +275,7 @@ impl Tool {
         }
         let secret = self.encrypting_secret(with)?;
         let text = edited(file, b"")?;
-        write(file, encrypt_with(&text, &secret)?.as_bytes())
+        write(file, self.sealed(&text, &secret)?.as_bytes())
     }
 
     fn edit(&self, with: &Encrypting, files: &[PathBuf]) -> Outcome {
@@ -260,7 +294,7 @@ impl Tool {
                 }
             };
             if text != opened.text || with.encrypt_vault_id.is_some() {
-                write(file, encrypt_with(&text, &secret)?.as_bytes())?;
+                write(file, self.sealed(&text, &secret)?.as_bytes())?;
             }
         }
         Ok(())
@@ -286,7 +320,7 @@ impl Tool {
             secret.label.clone_from(label);
         }
         for (file, text) in opened {
-            write(file, encrypt_with(&text, &secret)?.as_bytes())?;
+            write(file, self.sealed(&text, &secret)?.as_bytes())?;
         }
         Ok(())
     }
@@ -296,11 +330,14 @@ fn pick(secrets: &[VaultSecret], label: Option<&str>) -> Outcome<VaultSecret> {
     let known: Vec<_> = secrets.iter().map(|secret| secret.label.as_str()).collect();
     match (label, secrets) {
         (Some(label), _) => secrets.iter().find(|secret| secret.label == label).cloned().ok_or_else(|| {
-            Diagnostic::error(format!("there is no vault secret with the label `{label}`; given are `{}`", known.join("`, `")))
+            Diagnostic::error(format!(
+                "Did not find a match for --encrypt-vault-id={label} in the known vault-ids ['{}']",
+                known.join("', '")
+            ))
         }),
         (None, [one]) => Ok(one.clone()),
         (None, []) => Err(Diagnostic::error("no vault secret was given").hint("give one with `--vault-id label@file`")),
-        (None, _) => Err(Diagnostic::error(format!("several vault secrets are given: `{}`", known.join("`, `")))
+        (None, _) => Err(Diagnostic::error(format!("{SEVERAL}: `{}`", known.join("`, `")))
             .hint("name the one to encrypt with: `--encrypt-vault-id label`")),
     }
 }
@@ -327,10 +364,10 @@ fn each(files: &Files, make: impl Fn(&str, Vec<u8>) -> Outcome<Vec<u8>>) -> Outc
 }
 
 /// Returns the vaulted value as YAML: `name: !vault |` and its lines, indented.
-fn tagged(name: Option<&str>, text: &[u8], secret: &VaultSecret) -> Outcome<String> {
+fn tagged(name: Option<&str>, sealed: &str) -> String {
     let name = name.map(|name| format!("{name}: ")).unwrap_or_default();
-    let lines: String = encrypt_with(text, secret)?.lines().map(|line| format!("          {line}\n")).collect();
-    Ok(format!("{name}!vault |\n{lines}"))
+    let lines: String = sealed.lines().map(|line| format!("          {line}\n")).collect();
+    format!("{name}!vault |\n{lines}")
 }
 
 fn ask_value(name: Option<&String>, show: bool) -> Outcome<Vec<u8>> {

@@ -246,7 +246,7 @@ fn import_tasks(around: &Around<'_>, task: Task, arguments: &Map, node: &Node, e
 /// Says that a file of tasks is missing, and where it was looked for.
 pub fn missing_file(name: &str, span: Span, places: &[std::path::PathBuf]) -> Diagnostic {
     let places: Vec<_> = places.iter().map(|path| format!("`{}`", path.display())).collect();
-    Diagnostic::error(format!("there is no file `{name}`")).at(span).hint(format!("looked for {}", places.join(", ")))
+    Diagnostic::error(format!("there is no file `{name}`")).at(span).hint(format!("looked for {}", places.join(", "))).rule("missing-file")
 }
 
 fn joined(known: &Map, more: &Map) -> Map {

@@ -10,6 +10,11 @@ use crate::modules::{self, Entry};
 use crate::source::Diagnostic;
 use crate::value::{Map, Value};
 
+/// A task names a module that does not exist.
+pub const UNKNOWN_MODULE: &str = "unknown-module";
+/// A module is given an argument that it does not have.
+pub const UNKNOWN_ARGUMENT: &str = "unknown-argument";
+
 /// Returns everything wrong in a playbook. A module that does not exist counts only where the task is sure to run: tasks
 /// for other systems, guarded by `when`, are common and harmless. With `strict` every one counts.
 pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
@@ -104,6 +109,7 @@ impl Check {
                     Diagnostic::error(format!("`{}` has no argument `{argument}`", entry.name))
                         .at(place)
                         .did_you_mean(argument, known.iter().map(String::as_str))
+                        .rule(UNKNOWN_ARGUMENT)
                         .hint(format!("`windlass doc {}` lists its arguments", entry.name)),
                 );
             }
@@ -122,7 +128,7 @@ pub fn unknown_module(name: &str, span: crate::source::Span) -> Diagnostic {
             None => "`windlass doc` lists the modules; Python modules of collections cannot run here".to_owned(),
         });
     }
-    unknown
+    unknown.rule(UNKNOWN_MODULE)
 }
 
 /// Whether a module has an argument of that name, aliases included: serde knows them, the schema does not.

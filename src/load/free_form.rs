@@ -61,8 +61,12 @@ pub(super) fn words(text: &str) -> Option<Vec<&str>> {
 
 /// Returns name and text of a `name=text` word.
 fn pair(word: &str) -> Option<(&str, &str)> {
-    let (name, text) = word.split_once('=')?;
-    let is_name = !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    // The name may be a template, as in `set_fact: "{{ item }}=1"`, which may have a `=` of its own.
+    let from = if word.starts_with("{{") { word.rfind("}}=")? } else { 0 };
+    let at = from + word.get(from..)?.find('=')?;
+    let (name, text) = (word.get(..at)?, word.get(at + 1..)?);
+    let is_template = name.starts_with("{{") && name.ends_with("}}");
+    let is_name = is_template || !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     is_name.then_some((name, text))
 }
 
@@ -184,6 +188,12 @@ mod tests {
     fn quotes_and_braces_keep_blanks_together() {
         let map = key_values("src=a dest=\"/x y\" mode={{ m | default('0 6') }}", Span::default(), None).expect("splits");
         assert_eq!(plain(&map), "{'src': 'a', 'dest': '/x y', 'mode': \"{{ m | default('0 6') }}\"}");
+    }
+
+    #[test]
+    fn a_name_may_be_a_template() {
+        let map = key_values("{{ item[1] ~ '=' }}=set", Span::default(), None).expect("splits");
+        assert_eq!(plain(&map), "{\"{{ item[1] ~ '=' }}\": 'set'}");
     }
 
     #[test]

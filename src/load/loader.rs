@@ -15,6 +15,18 @@ use crate::value::{Map, Value};
 /// are known then. The map has what the play itself defines.
 pub type Early = Arc<dyn Fn(&Value, &Map) -> Result<Value, Diagnostic> + Send + Sync>;
 
+/// What a key is that is given twice in one dictionary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DuplicateKeys {
+    /// A warning.
+    #[default]
+    Warn,
+    /// An error.
+    Error,
+    /// Nothing.
+    Ignore,
+}
+
 /// Reads playbooks, task files, roles and variable files.
 pub struct Loader {
     /// Every text read so far.
@@ -24,6 +36,7 @@ pub struct Loader {
     /// Folders where roles are looked for, after those beside the playbook.
     pub roles_path: Vec<PathBuf>,
     early: Early,
+    duplicate_keys: DuplicateKeys,
     warnings: Mutex<Vec<Diagnostic>>,
     pub(super) roles: Mutex<HashMap<RoleKey, Arc<Role>>>,
 }
@@ -37,7 +50,22 @@ pub type Errors = Vec<Diagnostic>;
 impl Loader {
     /// Returns a loader.
     pub fn new(sources: Sources, vault: Arc<Vault>, roles_path: Vec<PathBuf>, early: Early) -> Self {
-        Self { sources, vault, roles_path, early, warnings: Mutex::default(), roles: Mutex::default() }
+        Self {
+            sources,
+            vault,
+            roles_path,
+            early,
+            duplicate_keys: DuplicateKeys::default(),
+            warnings: Mutex::default(),
+            roles: Mutex::default(),
+        }
+    }
+
+    /// Says what a key that is given twice is.
+    #[must_use]
+    pub fn with_duplicate_keys(mut self, are: DuplicateKeys) -> Self {
+        self.duplicate_keys = are;
+        self
     }
 
     /// Returns the warnings collected since the last call.
@@ -72,6 +100,9 @@ impl Loader {
             Some(span) => diagnostic.at(span),
             None => diagnostic,
         };
+        if self.vault.is_vaulted(path) {
+            self.sources.hide(path);
+        }
         let bytes = self.vault.read_file(path).map_err(|diagnostic| vec![diagnostic])?;
         let text = String::from_utf8(bytes)
             .map_err(|_| vec![named(Diagnostic::error(format!("`{}` is not UTF-8 text", path.display())).hint("save it as UTF-8"))])?;
@@ -80,7 +111,17 @@ impl Loader {
 
     /// Reads a text as YAML, under the name of `path`; `None` for an empty one.
     pub(super) fn document_of_text(&self, path: &Path, text: String) -> Result<Option<Node>, Errors> {
-        let parsed = yaml::parse(&self.sources, path, text);
+        let mut parsed = yaml::parse(&self.sources, path, text);
+        let is_duplicate = |diagnostic: &Diagnostic| diagnostic.rule == Some(yaml::DUPLICATE_KEY);
+        match self.duplicate_keys {
+            DuplicateKeys::Warn => {}
+            DuplicateKeys::Ignore => parsed.diagnostics.retain(|diagnostic| !is_duplicate(diagnostic)),
+            DuplicateKeys::Error => {
+                parsed.diagnostics.iter_mut().filter(|diagnostic| is_duplicate(diagnostic)).for_each(|diagnostic| {
+                    diagnostic.severity = Severity::Error;
+                });
+            }
+        }
         let (errors, warnings): (Vec<_>, Vec<_>) =
             parsed.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
         for warning in warnings {

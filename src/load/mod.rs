@@ -1,6 +1,7 @@
 //! Files to a checked structure; no host is touched.
 
 pub mod action;
+pub mod at_load;
 pub mod check;
 pub mod config;
 pub mod execution;
@@ -8,10 +9,12 @@ pub mod free_form;
 pub mod inventory;
 pub mod keywords;
 pub mod library;
+pub mod lint;
 pub mod loader;
 pub mod nodes;
 pub mod playbook;
 pub mod plays;
 pub mod role;
+pub mod settings;
 pub mod tasks;
 pub mod vault;

@@ -113,6 +113,7 @@ pub(super) fn read(around: &Around<'_>, name: &str, files: &RoleFiles, span: Spa
         let near = role_names(&places);
         errors.push(
             Diagnostic::error(format!("there is no role `{name}`"))
+                .rule("missing-role")
                 .at(span)
                 .did_you_mean(name, near.iter().map(String::as_str))
                 .hint(format!("looked in {}", unique(folders).join(", "))),

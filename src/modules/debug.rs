@@ -88,7 +88,9 @@ fn within_braces(text: &str) -> Option<String> {
 /// Returns the value of an expression; of an undefined variable it says that it is not defined, which is no failure here.
 fn evaluate(text: &str, controller: &dyn Controller) -> Result<Value, Failure> {
     controller.expression(text).or_else(|failure| match controller.expression(&format!("({text}) is defined")) {
-        Ok(Value::Bool(false)) => Ok(Value::str("VARIABLE IS NOT DEFINED!")),
+        Ok(Value::Bool(false)) => Ok(Value::from(format!("<< error 1 - '{text}' is undefined >>"))),
+        // It is there, and made of something that is not.
+        _ if failure.to_string().ends_with(" is undefined") => Ok(Value::from(format!("<< error 1 - {failure} >>"))),
         _ => Err(failure),
     })
 }

@@ -42,6 +42,10 @@ pub struct IncludeVars {
     #[schemars(skip)]
     #[serde(default)]
     _files: Vec<String>,
+    /// Whether something of it came out of a vault.
+    #[schemars(skip)]
+    #[serde(default)]
+    _hidden: bool,
 }
 
 fn usual_extensions() -> Vec<String> {
@@ -62,6 +66,7 @@ impl Module for IncludeVars {
     fn prepare(map: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         let module: Self = arguments::from_map(map)?;
         let files = module.files(controller)?;
+        let hidden = files.iter().any(|path| controller.is_vaulted(path));
         let mut variables = Map::new();
         let mut shown = Vec::new();
         let merge = match module.hash_behaviour.as_deref() {
@@ -93,6 +98,7 @@ impl Module for IncludeVars {
         }
         map.insert("_variables".into(), variables.into());
         map.insert("_files".into(), shown.into());
+        map.insert("_hidden".into(), Value::Bool(hidden));
         Ok(())
     }
 
@@ -101,6 +107,9 @@ impl Module for IncludeVars {
         let mut plan = Plan::nothing(format!("{} variables loaded", variables.len()))
             .value("ansible_facts", variables.clone())
             .value("ansible_included_var_files", self._files.clone());
+        if self._hidden {
+            plan = plan.value("_ansible_no_log", true);
+        }
         plan.then.push(Then::Variables(variables));
         Ok(plan)
     }
@@ -123,7 +132,7 @@ impl IncludeVars {
     fn files(&self, controller: &dyn Controller) -> Result<Vec<std::path::PathBuf>, Failure> {
         let dir = match (&self.file, &self.dir) {
             (Some(_), Some(_)) => return Err(Failure::argument("dir", "`file` and `dir` exclude each other")),
-            (None, None) => return Err(Failure::argument("file", "neither `file` nor `dir` is given")),
+            (None, None) => return Err(Failure::argument("file", "Could not find file: neither `file` nor `dir` is given")),
             (Some(file), None) => return Ok(vec![controller.find("vars", file).map_err(|failure| failure.at("file"))?]),
             (None, Some(dir)) => controller.find("vars", dir).map_err(|failure| failure.at("dir"))?,
         };
@@ -148,7 +157,7 @@ impl IncludeVars {
             } else if !self.ignore_unknown_extensions && !name.starts_with('.') {
                 return Err(Failure::argument(
                     "dir",
-                    format!("`{}` does not end in one of {}", dir.join(&below).display(), self.extensions.join(", ")),
+                    format!("`{}` does not have a valid extension: {}", dir.join(&below).display(), self.extensions.join(", ")),
                 )
                 .hint("`ignore_unknown_extensions: true` passes over such files"));
             }

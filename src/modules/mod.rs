@@ -269,6 +269,12 @@ pub trait Controller {
     /// Loads a YAML or JSON variables file.
     fn variables(&self, path: &Path) -> Result<Map, Failure>;
 
+    /// Whether a file of the controller is encrypted.
+    fn is_vaulted(&self, path: &Path) -> bool {
+        let _ = path;
+        false
+    }
+
     /// Keeps a text out of every output of this run.
     fn secret(&self, text: &str);
 

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::event::{Counts, Event, Listener, Status, TaskResult};
+use super::manner::Manner;
 use super::output::{Colour, Output};
 use crate::change::Difference;
 use crate::change::diff::unified;
@@ -18,29 +19,43 @@ pub(super) const INTERNAL: &[&str] = &["invocation", "diff", "ansible_facts", "_
 /// Writes in the form of Ansible's `default` callback.
 pub struct AnsibleForm {
     output: Output,
-    verbosity: u8,
+    /// Where warnings go, and failures if the settings say so.
+    errors: Output,
+    manner: Manner,
     /// A task's banner is written when its first result comes, as a task that no host runs has none... but Ansible writes it
-    /// at once; so do we. What is kept is only whether a blank line is due.
+    /// at once; so do we, unless a setting hides the results that would follow it.
     state: Mutex<State>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Whether to print skipped hosts.
+    /// Hosts whose items were told.
     items_seen: Vec<Arc<str>>,
     /// The module of the task at work.
     module: String,
+    /// A banner that is written before the first result that is shown.
+    due: Option<String>,
+    /// The place of the task at work.
+    path: Option<String>,
 }
 
 impl AnsibleForm {
-    /// Returns a listener that writes to `output`; `verbosity` is the number of `-v`.
-    pub fn new(output: Output, verbosity: u8) -> Self {
-        Self { output, verbosity, state: Mutex::default() }
+    /// Returns a listener that writes to `output`, and warnings to `errors`.
+    pub fn new(output: Output, errors: Output, manner: Manner) -> Self {
+        Self { output, errors, manner, state: Mutex::default() }
     }
 
     fn banner(&self, text: &str) {
-        let stars = WIDTH.saturating_sub(text.chars().count() + 1).max(3);
-        self.output.line(&format!("\n{text} {}", "*".repeat(stars)));
+        self.output.line(&banner(text));
+    }
+
+    fn warn(&self, message: &str) {
+        let (kind, message) = match message.strip_prefix("deprecated: ") {
+            Some(_) if !self.manner.deprecations => return,
+            Some(rest) => ("[DEPRECATION WARNING]", rest),
+            None => ("[WARNING]", message),
+        };
+        self.errors.line(&self.errors.paint(Colour::Magenta, &format!("{kind}: {message}")));
     }
 
     fn host(host: &str, result: &TaskResult) -> String {
@@ -50,20 +65,40 @@ impl AnsibleForm {
         }
     }
 
+    /// Whether the settings hide a result.
+    fn is_hidden(&self, status: Status) -> bool {
+        match status {
+            Status::Ok => !self.manner.ok,
+            Status::Skipped => !self.manner.skipped,
+            _ => false,
+        }
+    }
+
     fn result(&self, host: &str, result: &TaskResult, label: Option<&str>) {
+        for warning in &result.warnings {
+            self.warn(warning);
+        }
+        if self.is_hidden(result.status) {
+            return;
+        }
+        let (due, path) = self.state.lock().map(|mut state| (state.due.take(), state.path.clone())).unwrap_or_default();
+        if let Some(due) = due {
+            self.output.line(&due);
+        }
         let who = Self::host(host, result);
         let item = label.map(|label| format!(" => (item={label})")).unwrap_or_default();
-        for diff in &result.diff {
-            self.diff(diff);
+        if result.status != Status::Ok {
+            result.diff.iter().for_each(|diff| self.diff(diff));
         }
-        for warning in &result.warnings {
-            self.output.line(&self.output.paint(Colour::Magenta, &format!("[WARNING]: {warning}")));
-        }
-        let dump = |always: bool| if always || self.verbosity > 0 { format!(" => {}", self.dump(result)) } else { String::new() };
+        let dump = |always: bool| if always || self.manner.verbosity > 0 { format!(" => {}", self.dump(result)) } else { String::new() };
         let line = match result.status {
             Status::Ok => self.output.paint(Colour::Green, &format!("ok: {who}{item}{}", dump(result.verbose_always || self.is_assert()))),
             Status::Changed => self.output.paint(Colour::Yellow, &format!("changed: {who}{item}{}", dump(result.verbose_always))),
-            Status::Skipped => self.output.paint(Colour::Cyan, &format!("skipping: {who}{item}{}", dump(false))),
+            Status::Skipped => {
+                // As in Ansible: an item has a blank behind it.
+                let shown = if label.is_some() { format!(" {}", dump(false).trim_start()) } else { dump(false) };
+                self.output.paint(Colour::Cyan, &format!("skipping: {who}{item}{shown}"))
+            }
             Status::Unknown => self.output.paint(Colour::Magenta, &format!("unknown: {who}{item} => {}", result.because)),
             Status::Failed if label.is_some() => {
                 self.output.paint(Colour::Red, &format!("failed: {who} (item={}) => {}", label.unwrap_or_default(), self.dump(result)))
@@ -71,14 +106,21 @@ impl AnsibleForm {
             Status::Failed => self.output.paint(Colour::Red, &format!("fatal: {who}: FAILED! => {}", self.dump(result))),
             Status::Unreachable => self.output.paint(Colour::Red, &format!("fatal: {who}: UNREACHABLE! => {}", self.dump(result))),
         };
-        if let Some(diagnostic) = &result.diagnostic
-            && matches!(result.status, Status::Failed | Status::Unreachable)
-        {
-            self.output.line(diagnostic);
+        let is_failure = matches!(result.status, Status::Failed | Status::Unreachable);
+        let to = if is_failure && self.manner.failed_to_stderr { &self.errors } else { &self.output };
+        if let Some(diagnostic) = result.diagnostic.as_ref().filter(|_| is_failure) {
+            to.line(diagnostic);
         }
-        self.output.line(&line);
+        if let Some(path) = path.filter(|_| is_failure && self.manner.path_on_failure && self.manner.verbosity < 2 && label.is_none()) {
+            to.line(&format!("task path: {path}"));
+        }
+        to.line(&line);
         if result.ignored && label.is_none() {
             self.output.line(&self.output.paint(Colour::Cyan, "...ignoring"));
+        }
+        if self.manner.verbosity >= 3 && matches!(result.status, Status::Ok | Status::Changed) {
+            let module = self.state.lock().map(|state| state.module.clone()).unwrap_or_default();
+            self.output.line(&format!("<{host}> EXEC {module}"));
         }
     }
 
@@ -95,28 +137,37 @@ impl AnsibleForm {
             );
         }
         let mut values: Map = result.values.clone();
-        if self.verbosity < 3 {
+        let is_pretty = self.manner.pretty.unwrap_or(result.verbose_always || self.is_assert() || self.manner.verbosity >= 2);
+        if self.manner.verbosity < 3 {
             values.retain(|name, _| !name.as_str().is_some_and(|name| INTERNAL.contains(&name)));
         }
-        if result.verbose_always {
+        for name in ["failed", "skipped"] {
+            values.shift_remove(name);
+        }
+        if values.get("results") == Some(&Value::Null) {
+            values.shift_remove("results");
+        } else if result.verbose_always && values.contains_key("msg") {
+            values.retain(|name, _| matches!(name.as_str(), Some("msg" | "exception" | "warnings" | "deprecations")));
+        } else if result.verbose_always {
             let variable = values.get("ansible_loop_var").map(ToString::to_string);
             let index = values.get("ansible_index_var").map(ToString::to_string);
             let is_noise = |name: &str| {
-                matches!(name, "changed" | "failed" | "skipped" | "ansible_loop_var" | "ansible_index_var")
+                matches!(name, "changed" | "ansible_loop_var" | "ansible_index_var")
                     || variable.as_deref() == Some(name)
                     || index.as_deref() == Some(name)
             };
             values.retain(|name, _| !name.as_str().is_some_and(is_noise));
-        } else {
+        } else if !values.contains_key("results") {
             values.entry("changed".into()).or_insert(Value::Bool(result.status == Status::Changed));
-        }
-        if self.is_assert() && result.status == Status::Ok {
-            values.shift_remove("failed");
         }
         let mut values = Value::from(values);
         sort_keys(&mut values);
-        let json = to_json(&self.output.redactor().mask_value(&values));
-        if result.verbose_always || self.is_assert() || self.verbosity >= 2 { indented(&json) } else { one_line(&json) }
+        let values = self.output.redactor().mask_value(&values);
+        match self.manner.yaml {
+            Some(yaml) => yaml(&values).trim_end().lines().map(|line| format!("\n    {line}")).collect(),
+            None if is_pretty => indented(&to_json(&values)),
+            None => one_line(&to_json(&values)),
+        }
     }
 
     fn diff(&self, diff: &Difference) {
@@ -146,6 +197,12 @@ impl AnsibleForm {
         }
         self.output.line("");
     }
+}
+
+/// Returns a banner, an empty line before it.
+fn banner(text: &str) -> String {
+    let stars = WIDTH.saturating_sub(text.chars().count()).max(3);
+    format!("\n{text} {}", "*".repeat(stars))
 }
 
 /// Sorts the keys of dictionaries, inner ones too.
@@ -190,14 +247,14 @@ impl Listener for AnsibleForm {
         match event {
             Event::RunStarted { .. } | Event::PlayStopped { .. } => {}
             Event::PlaybookStarted { path, plays } => {
-                if self.verbosity >= 2 {
+                if self.manner.verbosity >= 2 {
                     let name = std::path::Path::new(path).file_name().map_or(path.as_str().into(), |name| name.to_string_lossy());
                     self.banner(&format!("PLAYBOOK: {name}"));
                     self.output.line(&format!("{plays} plays in {path}"));
                 }
             }
             Event::PlayStarted { name, check, .. } => {
-                let mode = if *check { " [CHECK MODE]" } else { "" };
+                let mode = if *check && self.manner.check_markers { " [CHECK MODE]" } else { "" };
                 self.banner(&if name.is_empty() { format!("PLAY{mode}") } else { format!("PLAY [{name}]{mode}") });
             }
             Event::PlayWithoutHosts { pattern } => {
@@ -205,13 +262,19 @@ impl Listener for AnsibleForm {
                 self.output.line("skipping: no hosts matched");
             }
             Event::TaskStarted { name, module, place, handler, check, .. } => {
+                let mode = if *check && self.manner.check_markers { " [CHECK MODE]" } else { "" };
+                let text = banner(&format!("{} [{name}]{mode}", if *handler { "RUNNING HANDLER" } else { "TASK" }));
+                let waits = !(self.manner.ok && self.manner.skipped);
                 if let Ok(mut state) = self.state.lock() {
                     state.items_seen.clear();
                     state.module.clone_from(module);
+                    state.path = place.as_ref().map(|place| format!("{}:{}", place.path.display(), place.line));
+                    state.due = waits.then(|| text.clone());
                 }
-                let mode = if *check { " [CHECK MODE]" } else { "" };
-                self.banner(&format!("{} [{name}]{mode}", if *handler { "RUNNING HANDLER" } else { "TASK" }));
-                if let Some(place) = place.as_ref().filter(|_| self.verbosity >= 2) {
+                if !waits {
+                    self.output.line(&text);
+                }
+                if let Some(place) = place.as_ref().filter(|_| self.manner.verbosity >= 2) {
                     self.output.line(&self.output.paint(Colour::Dim, &format!("task path: {}:{}", place.path.display(), place.line)));
                 }
             }
@@ -224,11 +287,19 @@ impl Listener for AnsibleForm {
             Event::Result { host, result, .. } => {
                 let had_items = self.state.lock().is_ok_and(|state| state.items_seen.contains(host));
                 // The items have said it; only what stopped all of it is said again.
-                let quiet = had_items && matches!(result.status, Status::Ok | Status::Changed | Status::Unknown | Status::Failed);
-                if quiet && result.ignored {
-                    self.output.line(&self.output.paint(Colour::Cyan, "...ignoring"));
+                let quiet = had_items && matches!(result.status, Status::Ok | Status::Changed | Status::Unknown);
+                if quiet {
+                    return;
                 }
-                if !quiet {
+                if had_items && result.status == Status::Failed {
+                    let mut values = Map::from_iter([("msg".into(), Value::str("One or more items failed"))]);
+                    // Of a `debug` nothing but its message is shown; `results` keeps the rest away.
+                    if result.verbose_always {
+                        values.insert("results".into(), Value::Null);
+                    }
+                    let whole = TaskResult { values, diagnostic: None, diff: Vec::new(), verbose_always: false, ..(**result).clone() };
+                    self.result(host, &whole, None);
+                } else {
                     self.result(host, result, None);
                 }
             }
@@ -242,11 +313,11 @@ impl Listener for AnsibleForm {
                 self.output.line(&self.output.paint(Colour::Cyan, &format!("included: {file} for {}{item}", hosts.join(", "))));
             }
             Event::MetaDone { text, .. } => {
-                if self.verbosity >= 2 {
+                if self.manner.verbosity >= 2 {
                     self.output.line(&format!("META: {text}"));
                 }
             }
-            Event::Warning { message } => self.output.line(&self.output.paint(Colour::Magenta, &format!("[WARNING]: {message}"))),
+            Event::Warning { message } => self.warn(message),
             Event::Diagnostic { text } => self.output.line(text),
             Event::RunEnded { recap, unknown, predicted, .. } => {
                 self.recap(recap);

@@ -24,6 +24,7 @@ pub enum Style {
 /// Writes a line or a few for each host, and nothing about plays and tasks.
 pub struct Minimal {
     output: Output,
+    errors: Output,
     verbosity: u8,
     style: Style,
     /// The folder to write each host's result to.
@@ -33,13 +34,17 @@ pub struct Minimal {
 
 impl Minimal {
     /// Returns a listener that writes to `output`; `verbosity` is the number of `-v`, `tree` a folder that gets a file a host.
-    pub fn new(output: Output, verbosity: u8, style: Style, tree: Option<PathBuf>) -> Self {
-        Self { output, verbosity, style, tree, module: Mutex::default() }
+    pub fn new(output: Output, errors: Output, verbosity: u8, style: Style, tree: Option<PathBuf>) -> Self {
+        Self { output, errors, verbosity, style, tree, module: Mutex::default() }
+    }
+
+    fn warn(&self, message: &str) {
+        self.errors.line(&self.errors.paint(Colour::Magenta, &format!("[WARNING]: {message}")));
     }
 
     fn result(&self, host: &str, result: &TaskResult) {
         for warning in &result.warnings {
-            self.output.line(&self.output.paint(Colour::Magenta, &format!("[WARNING]: {warning}")));
+            self.warn(warning);
         }
         if let Some(diagnostic) = result.diagnostic.as_ref().filter(|_| matches!(result.status, Status::Failed | Status::Unreachable)) {
             self.output.line(diagnostic);
@@ -127,7 +132,7 @@ impl Listener for Minimal {
                 }
             }
             Event::Result { host, result, .. } => self.result(host, result),
-            Event::Warning { message } => self.output.line(&self.output.paint(Colour::Magenta, &format!("[WARNING]: {message}"))),
+            Event::Warning { message } => self.warn(message),
             Event::Diagnostic { text } => self.output.line(text),
             _ => {}
         }
@@ -157,7 +162,8 @@ mod tests {
 
     fn told(module: &str, style: Style, result: TaskResult) -> String {
         let written = Written::default();
-        let minimal = Minimal::new(Output::new(Box::new(written.clone()), Redactor::default(), false), 0, style, None);
+        let output = Output::new(Box::new(written.clone()), Redactor::default(), false);
+        let minimal = Minimal::new(output.clone(), output, 0, style, None);
         minimal.tell(&Event::TaskStarted {
             name: String::new(),
             module: module.to_owned(),

@@ -5,6 +5,9 @@ pub mod event;
 
 pub mod fold;
 pub mod json;
+pub mod junit;
+pub mod log;
+pub mod manner;
 pub mod minimal;
 pub mod output;
 pub mod recap;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use indicatif::ProgressBar;
 
+use super::log::Log;
 use crate::value::secret::Redactor;
 
 /// Where a report goes, with colours or without.
@@ -14,6 +15,7 @@ pub struct Output {
     colour: bool,
     writer: Arc<Mutex<Box<dyn Write + Send>>>,
     bar: Option<ProgressBar>,
+    log: Option<Log>,
 }
 
 /// The colours of a report. None carries meaning that the words do not.
@@ -33,12 +35,18 @@ pub enum Colour {
 impl Output {
     /// Returns an output to `writer`.
     pub fn new(writer: Box<dyn Write + Send>, redactor: Redactor, colour: bool) -> Self {
-        Self { redactor, colour, writer: Arc::new(Mutex::new(writer)), bar: None }
+        Self { redactor, colour, writer: Arc::new(Mutex::new(writer)), bar: None, log: None }
     }
 
     /// Returns the same output with a progress bar that is moved aside for each line.
     pub fn with_bar(mut self, bar: ProgressBar) -> Self {
         self.bar = Some(bar);
+        self
+    }
+
+    /// Returns the same output, which is also written to a log.
+    pub fn with_log(mut self, log: Option<Log>) -> Self {
+        self.log = log;
         self
     }
 
@@ -76,6 +84,9 @@ impl Output {
     /// Writes a line, or several, without its secrets. Control characters that came from a host are shown, not obeyed.
     pub fn line(&self, text: &str) {
         let text = harmless(&self.redactor.mask(text), self.colour);
+        if let Some(log) = &self.log {
+            log.write(&plain(&text));
+        }
         let write = || {
             if let Ok(mut writer) = self.writer.lock() {
                 // A reader that went away (`| head`) is no reason to stop a run half-way.
@@ -88,6 +99,16 @@ impl Output {
             None => write(),
         }
     }
+}
+
+/// Returns `text` without our own colours.
+fn plain(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(part.split_once('m').map_or(part, |(_, rest)| rest));
+    }
+    out
 }
 
 /// Returns `text` with control characters made visible: a host must not move the cursor or change the window's title.

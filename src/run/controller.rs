@@ -37,12 +37,18 @@ impl Desk<'_> {
     /// Returns the variables with those that only a template has.
     fn of_template(&self, path: &Path) -> TaskVariables {
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let metadata = std::fs::metadata(path).ok();
+        let changed = metadata.as_ref().and_then(|metadata| jiff::Zoned::try_from(metadata.modified().ok()?).ok()).unwrap_or_default();
+        let uid = metadata.as_ref().map(MetadataExt::uid).unwrap_or_default();
+        let owner = nix::unistd::User::from_uid(uid.into()).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
         let managed = self.variables.get("ansible_managed").unwrap_or_else(|| Value::str(MANAGED));
         self.variables.with([
             ("ansible_managed", managed),
             ("template_host", Value::from(host)),
             ("template_path", Value::from(path.display().to_string())),
             ("template_fullpath", Value::from(absolute(path).display().to_string())),
+            ("template_mtime", Value::from(changed.strftime("%Y-%m-%d %H:%M:%S").to_string())),
+            ("template_uid", Value::from(owner)),
             ("template_run_date", Value::from(jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string())),
         ])
     }
@@ -143,6 +149,10 @@ impl Controller for Desk<'_> {
             Some(first) => self.failure(first),
             None => Failure::failed(format!("cannot read `{}`", path.display())),
         })
+    }
+
+    fn is_vaulted(&self, path: &Path) -> bool {
+        crate::load::vault::Vault::default().is_vaulted(path)
     }
 
     fn secret(&self, text: &str) {

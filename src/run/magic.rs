@@ -21,6 +21,7 @@ const ALWAYS: &[&str] = &[
     "ansible_facts",
     "ansible_forks",
     "ansible_inventory_sources",
+    "ansible_playbook_python",
     "ansible_run_tags",
     "ansible_skip_tags",
     "ansible_verbosity",
@@ -96,6 +97,7 @@ impl Magic {
             "inventory_dir" => path(absolute(&self.run.site.file(&self.host)?).parent()?),
             "ansible_inventory_sources" => Value::from(settings.inventory_sources.clone()),
             "ansible_config_file" => path(settings.config_file.as_ref()?),
+            "ansible_playbook_python" => Value::from(python()),
             "ansible_check_mode" => Value::Bool(settings.check),
             "ansible_diff_mode" => Value::Bool(settings.diff),
             "ansible_forks" => Value::from(settings.forks),
@@ -118,8 +120,8 @@ impl TaskSide {
             "ansible_play_hosts" => names(&stage.alive(run, &stage.shown())),
             "ansible_play_hosts_all" => names(&stage.shown()),
             "ansible_play_name" => Value::str(&stage.name),
-            "ansible_play_role_names" => Value::from(stage.role_names(false)),
-            "role_names" | "ansible_role_names" => Value::from(stage.role_names(true)),
+            "role_names" | "ansible_play_role_names" => Value::from(stage.role_names(false)),
+            "ansible_role_names" => Value::from(stage.role_names(true)),
             "ansible_dependent_role_names" => {
                 let direct = stage.role_names(false);
                 Value::from(stage.role_names(true).into_iter().filter(|name| !direct.contains(name)).collect::<Vec<_>>())
@@ -171,6 +173,13 @@ fn names(hosts: &[Arc<str>]) -> Value {
 
 fn path(path: impl AsRef<Path>) -> Value {
     Value::from(absolute(path.as_ref()).to_string_lossy().into_owned())
+}
+
+/// Returns the Python of this machine: playbooks give it to hosts that are this machine.
+fn python() -> String {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&folders).map(|folder| folder.join("python3")).find(|program| program.is_file());
+    found.map_or_else(|| "/usr/bin/python3".to_owned(), |program| program.display().to_string())
 }
 
 fn absolute(path: &Path) -> PathBuf {

@@ -130,6 +130,8 @@ struct Run {
     forks: Arc<Semaphore>,
     /// False until the task of `--start-at-task` is met.
     started: AtomicBool,
+    /// Whether each task is asked about before it is run.
+    stepping: AtomicBool,
     predicted: AtomicUsize,
     unknown: Mutex<Vec<String>>,
     broken: AtomicBool,
@@ -206,6 +208,7 @@ impl Run {
             playbook_folder: Mutex::default(),
             forks: Arc::new(Semaphore::new(settings.forks.max(1))),
             started: AtomicBool::new(settings.start_at_task.is_none()),
+            stepping: AtomicBool::new(settings.step),
             settings,
             site,
             hands,
@@ -307,7 +310,8 @@ impl Run {
             search: search.clone(),
             hands: self.hands.clone(),
         };
-        let engine = Arc::new(Engine::new(Arc::new(outside), self.sources.clone()));
+        let engine = Engine::new(Arc::new(outside), self.sources.clone());
+        let engine = Arc::new(engine.lenient_conditions(self.settings.lenient_conditionals));
         engines.insert(search.clone(), engine.clone());
         engine
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use crate::change::{Change, Difference, Failure, Mode, Outcome, Then};
+use crate::load::playbook::Action;
+use crate::modules;
 use crate::report::event::{Status, TaskResult};
 use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
@@ -74,6 +76,30 @@ fn unsupported(module: &str, argument: &str, known: &[String]) -> String {
     format!("Unsupported parameters for ({module}) module: {argument}. Supported parameters include: {}.", known.join(", "))
 }
 
+/// Modules that Ansible has done on the controller.
+const ON_CONTROLLER: &[&str] = &[
+    "add_host",
+    "assemble",
+    "assert",
+    "copy",
+    "debug",
+    "fail",
+    "fetch",
+    "group_by",
+    "include_vars",
+    "pause",
+    "raw",
+    "reboot",
+    "script",
+    "set_fact",
+    "set_stats",
+    "template",
+    "unarchive",
+    "uri",
+    "validate_argument_spec",
+    "wait_for_connection",
+];
+
 impl Step {
     /// Returns what came of a task that did not come to its module.
     pub(super) fn came(&self, stop: Stop, variables: &TaskVariables, engine: &SharedEngine) -> Came {
@@ -121,11 +147,33 @@ impl Step {
     fn failed(&self, result: &mut TaskResult, diagnostic: &Diagnostic, values: Map) -> Value {
         result.status = Status::Failed;
         result.because.clone_from(&diagnostic.message);
-        result.diagnostic = Some(self.run.rendered(diagnostic));
+        result.diagnostic = Some(self.failure_text(diagnostic, false));
         let mut all = Map::from_iter([("changed".into(), Value::Bool(false)), ("failed".into(), Value::Bool(true))]);
         all.extend(values);
         all.insert("msg".into(), Value::str(&diagnostic.message));
+        if matches!(&self.task.action, Action::Module { name, .. } if modules::short_name(name) == "include_vars") {
+            // This is where Ansible's module has it.
+            all.insert("message".into(), Value::str(&diagnostic.message));
+        }
         Value::from(all)
+    }
+
+    /// Returns what is told of a failure. Ansible's form says whose it was, and where the task begins.
+    fn failure_text(&self, diagnostic: &Diagnostic, of_module: bool) -> String {
+        if !self.run.sources.in_ansible_form() {
+            return self.run.rendered(diagnostic);
+        }
+        let is_action = matches!(&self.task.action, Action::Module { name, .. } if ON_CONTROLLER.contains(&modules::short_name(name)));
+        let whose = match (of_module, is_action) {
+            (false, _) => "Task failed: ",
+            (true, true) => "Task failed: Action failed: ",
+            (true, false) => "Task failed: Module failed: ",
+        };
+        let mut told = Diagnostic { message: format!("{whose}{}", diagnostic.message), ..diagnostic.clone() };
+        if of_module {
+            told = Diagnostic { hints: Vec::new(), ..told.at(self.task.span) };
+        }
+        self.run.rendered(&told)
     }
 
     /// Returns a failure with the place of the argument that it is about.
@@ -174,7 +222,8 @@ impl Step {
 
     /// As [`Step::judge`], for an outcome with nothing left to do on the controller.
     pub(super) fn judged(&self, ready: &Ready, outcome: Outcome, variables: &TaskVariables, engine: &SharedEngine) -> Came {
-        let no_log = self.is_secret(variables, engine);
+        let is_hidden = outcome.values.get("_ansible_no_log") == Some(&Value::Bool(true));
+        let no_log = is_hidden || self.is_secret(variables, engine);
         let then = self.addressed(&outcome, ready, variables, engine);
         let mut result = TaskResult {
             status: if outcome.changed { Status::Changed } else { Status::Ok },
@@ -195,11 +244,12 @@ impl Step {
             return self.unforeseen(result, why, then, variables, engine);
         }
         let mut values = values_of(&outcome);
+        values.shift_remove("_ansible_no_log");
         if let Some(failure) = &outcome.failure {
             let diagnostic = self.diagnostic(failure);
             result.status = Status::Failed;
             result.because.clone_from(&diagnostic.message);
-            result.diagnostic = Some(self.run.rendered(&diagnostic));
+            result.diagnostic = Some(self.failure_text(&diagnostic, true));
         }
         let unsure = values.contains_key(UNSURE);
         let refused = is_refusal(&values);
@@ -243,7 +293,7 @@ impl Step {
             if failed && result.status != Status::Failed {
                 let diagnostic = self.failed_when();
                 result.because.clone_from(&diagnostic.message);
-                result.diagnostic = Some(self.run.rendered(&diagnostic));
+                result.diagnostic = Some(self.failure_text(&diagnostic, true));
             }
             let is_changed = values.get("changed") == Some(&Value::Bool(true));
             result.status = if failed {

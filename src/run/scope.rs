@@ -74,7 +74,13 @@ impl Run {
             scope.push(Level::TaskVars, task.keywords.vars.clone());
         }
         // The task's own host has an address, its name, where the inventory gives none.
-        scope.push(Level::CommandLine, Arc::new(Map::from_iter([("ansible_host".into(), Value::str(host))])));
+        scope.push(
+            Level::CommandLine,
+            Arc::new(Map::from_iter([
+                ("ansible_host".into(), Value::str(host)),
+                ("ansible_managed".into(), Value::text(&self.settings.managed, stage.play.span)),
+            ])),
+        );
         scope.set_magic(Arc::new(magic));
         if !stage.play.vars_files.is_empty() {
             let (files, _) = self.vars_files(stage, &TaskVariables { own: Arc::default(), scope: Arc::new(scope.clone()) });
@@ -87,7 +93,7 @@ impl Run {
 
     /// Returns what is known of a host whatever the task: what `hostvars` shows.
     pub(super) fn host_scope(&self, host: &str) -> Scope {
-        let mut scope = Scope::default();
+        let mut scope = Scope::merging(self.settings.merge_dictionaries);
         for layer in self.site.layers(host) {
             scope.push(layer.level, layer.variables);
         }

@@ -65,6 +65,14 @@ pub struct Settings {
     pub detailed_exitcode: bool,
     /// The settings file in use.
     pub config_file: Option<PathBuf>,
+    /// `--step`: ask before each task.
+    pub step: bool,
+    /// What `ansible_managed` is.
+    pub managed: String,
+    /// Dictionaries that are defined more than once are merged, not replaced.
+    pub merge_dictionaries: bool,
+    /// Conditions may give anything, as before Ansible 2.19.
+    pub lenient_conditionals: bool,
     /// What the environment says about execution.
     pub execution: Execution,
 }
@@ -138,6 +146,10 @@ impl Default for Settings {
             max_hosts: None,
             detailed_exitcode: false,
             config_file: None,
+            lenient_conditionals: false,
+            step: false,
+            managed: "Ansible managed".to_owned(),
+            merge_dictionaries: false,
             execution: Execution::default(),
         }
     }

@@ -1,8 +1,11 @@
 //! One task on the hosts of a batch: who works on it, and what its results mean for the hosts.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
+use futures_util::future::Either;
 use tokio::task::JoinSet;
 
 use crate::load::playbook::{Action, Task};
@@ -35,7 +38,7 @@ impl Run {
         let is_wanted = handler.is_some() || self.selection.wants(&frame.tags_of(task));
         let Some(first) = hosts.first().filter(|_| is_wanted) else { return };
         let name = self.task_name(stage, task, frame, first);
-        if !self.has_started(&name, task) {
+        if !self.has_started(&name, task) || !self.is_confirmed(&name, task) {
             return;
         }
         match &task.action {
@@ -93,6 +96,23 @@ impl Run {
         is_own
     }
 
+    /// With `--step`: whether the person at the terminal wants the task. Where nobody answers, nothing is run.
+    fn is_confirmed(&self, name: &str, task: &Task) -> bool {
+        let is_own = matches!(&task.action, Action::Module { name, .. } if modules::short_name(name) == "meta");
+        if is_own || !self.stepping.load(Ordering::SeqCst) {
+            return true;
+        }
+        let answer = self.asker.ask(&format!("Perform task: TASK: {name} (N)o/(y)es/(c)ontinue: "), true);
+        match answer.as_deref().map(|answer| answer.trim().to_lowercase()).as_deref() {
+            Some("y" | "yes") => true,
+            Some("c" | "continue") => {
+                self.stepping.store(false, Ordering::SeqCst);
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Does a task on hosts, and says whether anything was changed now.
     #[allow(clippy::too_many_arguments)]
     async fn on_hosts(
@@ -132,13 +152,19 @@ impl Run {
                 key: Some(self.step_key(task, module, host)),
                 is_handler: handler.is_some(),
             };
-            let (throttle, forks) = (throttle.clone(), self.forks.clone());
+            let throttle = throttle.clone();
+            // The hosts get their turns in their own order, whatever thread looks after them.
+            let mut turn = Box::pin(self.forks.clone().acquire_owned());
+            let turn = match std::future::poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await {
+                Poll::Ready(now) => Either::Left(std::future::ready(now)),
+                Poll::Pending => Either::Right(turn),
+            };
             steps.spawn(async move {
                 let _own = match &throttle {
                     Some(throttle) => throttle.acquire().await.ok(),
                     None => None,
                 };
-                let _one_of_all = forks.acquire().await;
+                let _one_of_all = turn.await;
                 let ended = step.perform().await;
                 (step.host.clone(), ended)
             });

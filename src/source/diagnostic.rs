@@ -27,12 +27,22 @@ pub struct Diagnostic {
     pub also: Vec<(Span, String)>,
     /// What to do about it.
     pub hints: Vec<String>,
+    /// The stable name of the rule that it breaks, for `windlass lint`.
+    pub rule: Option<&'static str>,
 }
 
 impl Diagnostic {
     /// Returns an error.
     pub fn error(message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, message: message.into(), span: None, label: None, also: Vec::new(), hints: Vec::new() }
+        Self {
+            severity: Severity::Error,
+            message: message.into(),
+            span: None,
+            label: None,
+            also: Vec::new(),
+            hints: Vec::new(),
+            rule: None,
+        }
     }
 
     /// Returns a warning.
@@ -61,6 +71,12 @@ impl Diagnostic {
     /// Adds a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hints.push(hint.into());
+        self
+    }
+
+    /// Names the rule that is broken.
+    pub fn rule(mut self, rule: &'static str) -> Self {
+        self.rule = Some(rule);
         self
     }
 

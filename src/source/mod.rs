@@ -1,6 +1,8 @@
 //! Text with places: which file, which line, and what to say about it.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 
 use serde::{Deserialize, Serialize};
@@ -36,6 +38,9 @@ pub struct Span {
 #[derive(Clone, Debug)]
 pub struct Sources {
     files: Arc<RwLock<Vec<Arc<SourceFile>>>>,
+    ansible_form: Arc<AtomicBool>,
+    /// Files whose text must not be shown.
+    hidden: Arc<RwLock<HashSet<PathBuf>>>,
 }
 
 /// One text and its name.
@@ -47,6 +52,8 @@ pub struct SourceFile {
     pub text: String,
     /// Where each line starts.
     lines: Vec<u32>,
+    /// It came out of a vault: nothing of it may stand in a message.
+    pub hidden: bool,
 }
 
 /// A place as a person counts it: from 1.
@@ -68,7 +75,7 @@ impl std::fmt::Display for Place {
 
 impl Default for Sources {
     fn default() -> Self {
-        let sources = Self { files: Arc::default() };
+        let sources = Self { files: Arc::default(), ansible_form: Arc::default(), hidden: Arc::default() };
         sources.add("<command line>", "");
         sources
     }
@@ -80,11 +87,30 @@ impl Sources {
         let text = text.into();
         #[allow(clippy::cast_possible_truncation)]
         let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at as u32 + 1)).collect();
-        let file = Arc::new(SourceFile { path: path.as_ref().to_owned(), text, lines });
+        let path = path.as_ref().to_owned();
+        let hidden = self.hidden.read().is_ok_and(|hidden| hidden.contains(&path));
+        let file = Arc::new(SourceFile { path, text, lines, hidden });
         let Ok(mut files) = self.files.write() else { return FileId(0) };
         files.push(file);
         #[allow(clippy::cast_possible_truncation)]
         FileId(files.len() as u32 - 1)
+    }
+
+    /// Has messages written in Ansible's form from now on.
+    pub fn use_ansible_form(&self) {
+        self.ansible_form.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether messages are written in Ansible's form.
+    pub fn in_ansible_form(&self) -> bool {
+        self.ansible_form.load(Ordering::Relaxed)
+    }
+
+    /// Keeps the text of a file out of messages: to be said before it is read.
+    pub fn hide(&self, path: &Path) {
+        if let Ok(mut hidden) = self.hidden.write() {
+            hidden.insert(path.to_owned());
+        }
     }
 
     /// Returns a file by number.
@@ -113,5 +139,11 @@ impl SourceFile {
         let before = self.text.get(start..at as usize).unwrap_or_default();
         #[allow(clippy::cast_possible_truncation)]
         (line as u32 + 1, before.chars().count() as u32 + 1)
+    }
+
+    /// Returns a line, counted from 1, without its line break.
+    pub fn line(&self, number: u32) -> Option<&str> {
+        let start = *self.lines.get((number as usize).checked_sub(1)?)? as usize;
+        self.text.get(start..)?.lines().next()
     }
 }

@@ -13,12 +13,17 @@ const LONGEST: usize = 2000;
 
 /// Returns a diagnostic with its place, an excerpt of the file, other places and hints. `colour` says whether to use colours.
 pub fn text(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String {
+    if sources.in_ansible_form() {
+        return ansible(sources, diagnostic);
+    }
     let level = match diagnostic.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let mut group =
-        level.primary_title(visible(&diagnostic.message)).elements(Vec::<Snippet<'_, annotate_snippets::Annotation<'_>>>::new());
+    let hidden = diagnostic.span.filter(|span| sources.get(span.file).is_some_and(|file| file.hidden));
+    let place = hidden.and_then(|span| sources.place(span)).map(|place| format!(" ({place})")).unwrap_or_default();
+    let message = format!("{}{place}", visible(&diagnostic.message));
+    let mut group = level.primary_title(message).elements(Vec::<Snippet<'_, annotate_snippets::Annotation<'_>>>::new());
     let snippets = snippets(sources, diagnostic);
     let has_place = !snippets.is_empty();
     for snippet in snippets {
@@ -33,6 +38,31 @@ pub fn text(sources: &Sources, diagnostic: &Diagnostic, colour: bool) -> String 
     // Without an excerpt the renderer would draw its margin around nothing.
     for hint in diagnostic.hints.iter().filter(|_| !has_place) {
         text.push_str(&format!("\n  = hint: {}", visible(hint)));
+    }
+    text
+}
+
+/// Returns a diagnostic in Ansible's form: the message, where it comes from, and the lines there.
+fn ansible(sources: &Sources, diagnostic: &Diagnostic) -> String {
+    let kind = if diagnostic.severity == Severity::Error { "[ERROR]" } else { "[WARNING]" };
+    let mut text = format!("{kind}: {}", visible(&diagnostic.message));
+    let place = diagnostic.span.and_then(|span| Some((sources.get(span.file)?, sources.place(span)?)));
+    if let Some((file, place)) = place.filter(|(file, _)| !file.text.is_empty()) {
+        text.push_str(&format!("\nOrigin: {place}\n"));
+        let width = place.line.to_string().len();
+        let first = if file.hidden { place.line + 1 } else { place.line.saturating_sub(2).max(1) };
+        for number in first..=place.line {
+            let line = blank_controls(file.line(number).unwrap_or_default());
+            let line = format!("{number:>width$} {line}");
+            text.push_str(&format!("\n{}", line.trim_end()));
+        }
+        if !file.hidden {
+            let blanks = " ".repeat(width + place.column as usize);
+            text.push_str(&format!("\n{blanks}^ column {}\n", place.column));
+        }
+    }
+    for hint in &diagnostic.hints {
+        text.push_str(&format!("\nHint: {}\n", visible(hint)));
     }
     text
 }
@@ -65,7 +95,7 @@ fn snippet<'a>(
     file: &SourceFile,
     marks: impl Iterator<Item = &'a Mark>,
 ) -> Option<Snippet<'static, annotate_snippets::Annotation<'static>>> {
-    if file.text.is_empty() {
+    if file.text.is_empty() || file.hidden {
         return None;
     }
     let mut ranges: Vec<(Range<usize>, &Mark)> = marks.map(|mark| (shown(&file.text, mark.0), mark)).collect();

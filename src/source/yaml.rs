@@ -11,6 +11,9 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
 
 use super::{Diagnostic, FileId, Kind, Node, Sources, Span, loosen, mistakes, scalar};
 
+/// A key stands twice in one dictionary.
+pub const DUPLICATE_KEY: &str = "duplicate-key";
+
 /// How deep lists and dictionaries may nest.
 const DEEPEST: usize = 200;
 
@@ -41,6 +44,14 @@ pub fn parse(sources: &Sources, path: &Path, text: String) -> Parsed {
     }
     let Builder { documents, mut diagnostics, .. } = builder;
     diagnostics.sort_by_key(|diagnostic| diagnostic.span.map(|span| span.start));
+    if source.as_ref().is_some_and(|source| source.hidden) {
+        // The words of a message may be the file's.
+        for diagnostic in &mut diagnostics {
+            let message = "this vaulted file is not right here, and its text is not shown";
+            *diagnostic =
+                Diagnostic { message: message.to_owned(), label: None, also: Vec::new(), hints: Vec::new(), ..diagnostic.clone() };
+        }
+    }
     Parsed { documents, diagnostics, file }
 }
 
@@ -311,8 +322,8 @@ impl<'a> Builder<'a> {
         let mut own_places: HashMap<KeyText, Span> = HashMap::with_capacity(own.len());
         for (key, value) in own {
             if let Some(first) = own_places.insert(key_text(&key.kind), key.span) {
-                let name = key.as_str().map_or_else(|| "this key".to_owned(), |name| format!("`{name}`"));
-                let diagnostic = Diagnostic::warning(format!("{name} is given twice in one dictionary; the last one counts"));
+                let name = key.as_str().map_or_else(String::new, |name| format!(" '{name}'"));
+                let diagnostic = Diagnostic::warning(format!("Found duplicate mapping key{name}: the last one counts")).rule(DUPLICATE_KEY);
                 self.diagnostics.push(diagnostic.at(key.span).label("this one counts").also(first, "this one is lost"));
             }
             set(&mut entries, &mut places, key, value);

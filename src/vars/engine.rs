@@ -141,7 +141,8 @@ impl Engine {
         let trimmed = text.trim();
         let whole = trimmed.starts_with("{{") && trimmed.ends_with("}}") || trimmed.starts_with("{%");
         let value = if whole {
-            self.world.warn("a condition is an expression already: write it without `{{ }}`");
+            self.world
+                .warn("deprecated: Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`");
             self.render(&Value::text(text, span), vars)?
         } else {
             match self.expression(text, span, vars) {
@@ -159,10 +160,14 @@ impl Engine {
         match value {
             Value::Bool(holds) => Ok(truth(*holds)),
             Value::Unknown(unknown) => Ok(Truth::Unknown(unknown.why.clone())),
-            other if self.lenient_conditions => Ok(truth(match other {
-                Value::Str(text) => crate::value::arguments::to_bool(other).unwrap_or(!text.is_empty()),
-                other => super::template::operators::plain_truth(other),
-            })),
+            other if self.lenient_conditions => {
+                let place = self.sources.place(span).map(|place| format!("{place}: ")).unwrap_or_default();
+                self.world.warn(&format!("{place}the condition gives {}, not a boolean; Ansible 2.19 refuses it", type_words(other)));
+                Ok(truth(match other {
+                    Value::Str(text) => crate::value::arguments::to_bool(other).unwrap_or(!text.is_empty()),
+                    other => super::template::operators::plain_truth(other),
+                }))
+            }
             other => {
                 let hint = match other {
                     Value::Str(_) => {

@@ -9,6 +9,7 @@ pub mod engine;
 mod filters;
 mod lookups;
 mod loops;
+pub mod needs;
 pub mod scope;
 #[cfg(test)]
 mod suite;

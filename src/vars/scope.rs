@@ -70,9 +70,16 @@ pub struct Scope {
     layers: Vec<Layer>,
     /// Magic variables: found before every layer but `-e`, worked out when asked for.
     magic: Option<Arc<dyn Variables>>,
+    /// Dictionaries of several layers are merged.
+    merges: bool,
 }
 
 impl Scope {
+    /// Returns a scope without layers; where `merges` is so, a dictionary of one layer is merged with those below it.
+    pub fn merging(merges: bool) -> Self {
+        Self { merges, ..Self::default() }
+    }
+
     /// Adds variables at their level.
     pub fn push(&mut self, level: Level, variables: Arc<Map>) {
         if variables.is_empty() {
@@ -93,12 +100,30 @@ impl Scope {
     }
 }
 
+/// Returns `above` laid over `below`, dictionaries in them merged.
+pub fn merged(below: &Value, above: &Value) -> Value {
+    let (Value::Map(low), Value::Map(high)) = (below, above) else { return above.clone() };
+    let mut all = (**low).clone();
+    for (name, value) in high.iter() {
+        let value = all.get(name).map_or_else(|| value.clone(), |known| merged(known, value));
+        all.insert(name.clone(), value);
+    }
+    Value::from(all)
+}
+
 impl Variables for Scope {
     fn get(&self, name: &str) -> Option<Value> {
         if let Some(value) = self.magic.as_ref().and_then(|magic| magic.get(name)) {
             return Some(value);
         }
-        self.layers.iter().rev().find_map(|layer| layer.variables.get(name)).cloned()
+        let mut found = self.layers.iter().rev().filter_map(|layer| layer.variables.get(name));
+        let mut value = found.next()?.clone();
+        if self.merges {
+            for below in found.take_while(|below| below.as_map().is_some()) {
+                value = merged(below, &value);
+            }
+        }
+        Some(value)
     }
 
     fn names(&self) -> Vec<String> {

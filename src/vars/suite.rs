@@ -211,7 +211,7 @@ fn what_is_undefined_names_itself_its_place_and_what_is_near() {
     assert_eq!((message.as_str(), marked.as_str()), ("`cfg.db` has no `prot`", "cfg.db.prot"));
     assert_eq!(hints, ["did you mean `port`?"]);
     let (message, hints, marked) = error_in("key: |\n  one\n    two {{ prot }}\n", "one\n  two {{ prot }}\n", r#"{"port": 1}"#);
-    assert_eq!((message.as_str(), marked.as_str()), ("`prot` is undefined", "prot"));
+    assert_eq!((message.as_str(), marked.as_str()), ("'prot' is undefined", "prot"));
     assert_eq!(hints, ["did you mean `port`?"]);
     let (message, _, marked) = error_in("key: {{ 1 | defualt }}", "{{ 1 | defualt }}", "{}");
     assert_eq!((message.as_str(), marked.as_str()), ("there is no filter `defualt`", "defualt"));

@@ -34,7 +34,15 @@ impl Reader<'_> {
                 let (mut items, comma) = self.items(')', depth)?;
                 if items.len() == 1 && !comma { items.pop() } else { Some(Value::list(items)) }
             }
-            '{' => self.map(depth),
+            '{' => self.braces(depth),
+            'b' if self.rest.starts_with("b'") || self.rest.starts_with("b\"") => {
+                self.rest = self.rest.get(1..)?;
+                Some(Value::text(&self.quoted()?, self.span))
+            }
+            's' if self.rest.starts_with("set()") => {
+                self.rest = self.rest.get(5..)?;
+                Some(Value::list([]))
+            }
             '\'' | '"' => {
                 let mut text = self.quoted()?;
                 // Texts side by side are one text.
@@ -72,22 +80,27 @@ impl Reader<'_> {
         }
     }
 
-    fn map(&mut self, depth: usize) -> Option<Value> {
+    /// Returns a dictionary, or a set as a list of its items.
+    fn braces(&mut self, depth: usize) -> Option<Value> {
         self.rest = self.rest.get(1..)?;
-        let (mut map, mut comma) = (Map::new(), true);
+        let (mut map, mut items, mut comma) = (Map::new(), Vec::new(), true);
         loop {
             if self.eat('}') {
-                return Some(Value::from(map));
+                return Some(if items.is_empty() { Value::from(map) } else { Value::list(items) });
             }
             if !comma {
                 return None;
             }
-            let key = self.value(depth + 1)?;
-            if !self.eat(':') {
+            let first = self.value(depth + 1)?;
+            if self.eat(':') {
+                let value = self.value(depth + 1)?;
+                map.insert(Key::from_value(&first)?, value);
+            } else {
+                items.push(first);
+            }
+            if !map.is_empty() && !items.is_empty() {
                 return None;
             }
-            let value = self.value(depth + 1)?;
-            map.insert(Key::from_value(&key)?, value);
             comma = self.eat(',');
         }
     }
@@ -139,7 +152,12 @@ impl Reader<'_> {
             "None" => Some(Value::Null),
             "True" => Some(Value::Bool(true)),
             "False" => Some(Value::Bool(false)),
-            _ => number(word),
+            // What has no form of its own in YAML is its text: `...`, complex numbers.
+            "..." => Some(Value::str(word)),
+            _ => match word.strip_suffix('j').and_then(number) {
+                Some(_) => Some(Value::str(word)),
+                None => number(word),
+            },
         }
     }
 }
@@ -203,6 +221,11 @@ mod tests {
             ("10.0.0.1", "10.0.0.1", "str"),
             ("", "", "str"),
             ("99999999999999999999", "99999999999999999999", "str"),
+            ("{1, 2}", "[1, 2]", "list"),
+            ("set()", "[]", "list"),
+            ("b'x'", "x", "str"),
+            ("[..., 1j, set(), {1}]", "['...', '1j', [], [1]]", "list"),
+            ("host-01.internal", "host-01.internal", "str"),
             ("1,2", "1,2", "str"),
         ] {
             let value = value(text, Span::default());

@@ -9,13 +9,16 @@ use indexmap::{IndexMap, IndexSet};
 use crate::load::vault::Vault;
 use crate::source::{Diagnostic, Sources, Span};
 use crate::value::{Key, Map, Value};
-use crate::vars::scope::{Layer, Level};
+use crate::vars::scope::{Layer, Level, merged};
 
 mod ini;
 mod literal;
 mod patterns;
+mod plugin;
+mod program;
 mod ranges;
 mod read;
+mod toml;
 mod variables;
 mod yaml;
 
@@ -38,11 +41,21 @@ pub struct Defined {
     pub variables: Arc<Map>,
     /// Where each was defined.
     pub places: Arc<HashMap<Arc<str>, Span>>,
+    /// A dictionary that is defined again is merged, not replaced.
+    merges: bool,
 }
 
 impl Defined {
+    fn merging(merges: bool) -> Self {
+        Self { merges, ..Self::default() }
+    }
+
     /// Sets one variable.
     fn set(&mut self, name: &str, value: Value, place: Span) {
+        let value = match self.variables.get(name).filter(|_| self.merges) {
+            Some(known) => merged(known, &value),
+            None => value,
+        };
         Arc::make_mut(&mut self.variables).insert(Key::from(name), value);
         Arc::make_mut(&mut self.places).insert(name.into(), place);
     }
@@ -50,11 +63,16 @@ impl Defined {
     /// Takes in all of `other`, which wins.
     fn extend(&mut self, other: &Self) {
         if self.variables.is_empty() {
-            *self = other.clone();
+            *self = Self { merges: self.merges, ..other.clone() };
             return;
         }
-        let variables = Arc::make_mut(&mut self.variables);
-        variables.extend(other.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        for (name, value) in other.variables.iter() {
+            let value = match self.variables.get(name).filter(|_| self.merges) {
+                Some(known) => merged(known, value),
+                None => value.clone(),
+            };
+            Arc::make_mut(&mut self.variables).insert(name.clone(), value);
+        }
         Arc::make_mut(&mut self.places).extend(other.places.iter().map(|(name, place)| (name.clone(), *place)));
     }
 }
@@ -99,6 +117,22 @@ pub struct Inventory {
     sources: Sources,
     vault: Arc<Vault>,
     warnings: Vec<Diagnostic>,
+    options: Options,
+    /// Whether any source could be read.
+    parsed: bool,
+}
+
+/// How inventories are read.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What cannot be read is a warning, as it is to Ansible; else an error.
+    pub lenient: bool,
+    /// Dictionaries that are defined more than once are merged, not replaced.
+    pub merges: bool,
+    /// `-i` lists may have ranges also where lenient.
+    pub advanced_lists: bool,
+    /// `-e`, for inventories that work something out.
+    pub extra_vars: Arc<Map>,
 }
 
 impl Inventory {
@@ -111,6 +145,8 @@ impl Inventory {
             sources: sources.clone(),
             vault: vault.clone(),
             warnings: Vec::new(),
+            options: Options::default(),
+            parsed: false,
         };
         inventory.groups.insert(ALL.into(), Group::default());
         inventory.groups.insert(UNGROUPED.into(), Group::default());
@@ -122,10 +158,23 @@ impl Inventory {
     /// # Errors
     /// Says everything that is wrong in them.
     pub fn load(sources: &Sources, vault: &Arc<Vault>, inputs: &[String]) -> Result<Self, Vec<Diagnostic>> {
-        let mut inventory = Self::empty(sources, vault);
+        Self::load_with(sources, vault, inputs, Options::default())
+    }
+
+    /// As [`Inventory::load`], with options.
+    ///
+    /// # Errors
+    /// Says everything that is wrong in them.
+    pub fn load_with(sources: &Sources, vault: &Arc<Vault>, inputs: &[String], options: Options) -> Result<Self, Vec<Diagnostic>> {
+        let mut inventory = Self { options, ..Self::empty(sources, vault) };
+        let merges = inventory.options.merges;
+        inventory.groups.values_mut().for_each(|group| group.own.merges = merges);
         let mut errors = Vec::new();
         for input in inputs {
             errors.extend(read::input(&mut inventory, input));
+        }
+        if inventory.options.lenient && !inventory.parsed {
+            inventory.warnings.push(Diagnostic::warning("No inventory was parsed, only implicit localhost is available"));
         }
         inventory.settle();
         errors.extend(inventory.read_variables());
@@ -292,7 +341,25 @@ impl Inventory {
     pub fn variables(&self, host: &str) -> Map {
         let mut all = Map::new();
         for layer in self.layers(host) {
-            all.extend(layer.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+            for (name, value) in layer.variables.iter() {
+                let value = match all.get(name).filter(|_| self.options.merges) {
+                    Some(known) => merged(known, value),
+                    None => value.clone(),
+                };
+                all.insert(name.clone(), value);
+            }
+        }
+        all
+    }
+
+    /// Returns the variables of a host that inventory files give it, merged, those of its groups too: without `group_vars` and `host_vars`.
+    fn file_variables(&self, host: &str) -> Map {
+        let mut all = Map::new();
+        for group in self.groups_of(host).iter().filter_map(|name| self.groups.get(name)) {
+            all.extend(group.own.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        if let Some(host) = self.hosts.get(host) {
+            all.extend(host.own.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
         }
         all
     }
@@ -342,7 +409,7 @@ impl Inventory {
             return name.clone();
         }
         let name: HostName = name.into();
-        self.hosts.insert(name.clone(), Host::default());
+        self.hosts.insert(name.clone(), Host { own: Defined::merging(self.options.merges), ..Host::default() });
         name
     }
 
@@ -352,7 +419,7 @@ impl Inventory {
             return name.clone();
         }
         let name: GroupName = name.into();
-        self.groups.insert(name.clone(), Group::default());
+        self.groups.insert(name.clone(), Group { own: Defined::merging(self.options.merges), ..Group::default() });
         name
     }
 

@@ -52,8 +52,8 @@ impl Inventory {
     fn evaluate(&self, parts: &[String]) -> Result<IndexSet<HostName>, Diagnostic> {
         let mut hosts = IndexSet::new();
         let plain: Vec<_> = parts.iter().filter(|part| !part.starts_with(['!', '&'])).map(String::as_str).collect();
-        let everything = plain.is_empty() && !parts.is_empty();
-        for part in if everything { vec![ALL] } else { plain } {
+        // Nothing but commas, or only `!` and `&`: all hosts are meant.
+        for part in if plain.is_empty() { vec![ALL] } else { plain } {
             hosts.extend(self.one(part)?);
         }
         for part in parts.iter().filter_map(|part| part.strip_prefix('&')) {

@@ -1,7 +1,7 @@
 //! Host names as inventories write them: with a port, with ranges (`web[01:50]`, `db-[a:f]`).
 
 /// The most hosts that one name may stand for.
-const MOST: usize = 65_536;
+pub(super) const MOST: usize = 65_536;
 
 /// Returns the hosts that `name` stands for, and the port that it carries.
 pub(super) fn expand(name: &str) -> Result<(Vec<String>, Option<u16>), String> {
@@ -49,6 +49,9 @@ fn range(text: &str) -> Result<Vec<String>, String> {
         return Err(wrong("is not `[first:last]` or `[first:last:step]`"));
     };
     let from = if from.is_empty() { "0" } else { from };
+    if to.is_empty() {
+        return Err(wrong("has no end: a host range must specify end value"));
+    }
     let step: usize = match step {
         Some(step) => step.parse().ok().filter(|step| *step > 0).ok_or_else(|| wrong("has a step that is not a whole number above 0"))?,
         None => 1,

@@ -2,16 +2,43 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::source::{Diagnostic, FileId, Span};
+use crate::source::{Diagnostic, FileId, Severity, Span};
 
 use super::variables::VariableFolder;
-use super::{Inventory, ini, ranges, yaml};
+use super::{Inventory, ini, program, ranges, toml, yaml};
 
 /// What is left out of a folder of inventories.
 const IGNORED: &[&str] = &[".pyc", ".pyo", ".swp", ".bak", "~", ".rpm", ".md", ".txt", ".rst", ".orig", ".cfg", ".retry"];
 
-/// Reads one `-i` argument and returns what is wrong.
+/// Reads one `-i` argument and returns what is wrong. Where the options say so, that is a warning, and the others count.
 pub(super) fn input(inventory: &mut Inventory, input: &str) -> Vec<Diagnostic> {
+    let errors = sources(inventory, input);
+    if errors.is_empty() || !inventory.options.lenient {
+        inventory.parsed |= errors.is_empty();
+        return errors;
+    }
+    let form = form_of(inventory, input);
+    for error in errors {
+        let message = format!("Failed to parse inventory with '{form}' plugin: {}", error.message);
+        inventory.warnings.push(Diagnostic { severity: Severity::Warning, message, ..error });
+    }
+    inventory.warnings.push(Diagnostic::warning(format!("Unable to parse {input} as an inventory source")));
+    Vec::new()
+}
+
+/// Returns Ansible's name of what reads an input.
+fn form_of(inventory: &Inventory, input: &str) -> &'static str {
+    let suffix = Path::new(input).extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
+    match suffix {
+        _ if input.contains(',') && inventory.options.advanced_lists => "advanced_host_list",
+        _ if input.contains(',') => "host_list",
+        "yml" | "yaml" | "json" => "yaml",
+        "toml" => "toml",
+        _ => "ini",
+    }
+}
+
+fn sources(inventory: &mut Inventory, input: &str) -> Vec<Diagnostic> {
     if input.contains(',') {
         return list(inventory, input);
     }
@@ -40,6 +67,12 @@ fn list(inventory: &mut Inventory, input: &str) -> Vec<Diagnostic> {
     for name in input.split(',').map(str::trim).filter(|name| !name.is_empty()) {
         match ranges::expand(name) {
             Ok((names, port)) => add_hosts(inventory, &names, port, super::UNGROUPED, None, Span::default()),
+            // As Ansible has it: a name that is no range at all is a name.
+            Err(message) if inventory.options.lenient && (message.contains("end value") || !inventory.options.advanced_lists) => {
+                let warning = format!("Unable to parse address from hostname, leaving unchanged: {message}");
+                inventory.warnings.push(Diagnostic::warning(warning));
+                add_hosts(inventory, &[name.to_owned()], None, super::UNGROUPED, None, Span::default());
+            }
             Err(message) => errors.push(Diagnostic::error(format!("{message} (in `-i {input}`)"))),
         }
     }
@@ -66,18 +99,15 @@ fn folder(inventory: &mut Inventory, path: &Path) -> Vec<Diagnostic> {
 }
 
 fn file(inventory: &mut Inventory, path: &Path) -> Vec<Diagnostic> {
+    if inventory.vault.is_vaulted(path) {
+        inventory.sources.hide(path);
+    }
     let bytes = match inventory.vault.read_file(path) {
         Ok(bytes) => bytes,
         Err(diagnostic) => return vec![diagnostic],
     };
     if is_program(path, &bytes) {
-        return vec![
-            Diagnostic::error(format!(
-                "the inventory `{}` is a program, and programs are not supported as inventories yet",
-                path.display()
-            ))
-            .hint("save what it prints with `--list` as a YAML inventory, or take its execute permission away if it is no program"),
-        ];
+        return program::read(inventory, path);
     }
     let Ok(text) = String::from_utf8(bytes) else {
         return vec![Diagnostic::error(format!("the inventory `{}` is not UTF-8 text", path.display())).hint("save it as UTF-8")];
@@ -87,10 +117,7 @@ fn file(inventory: &mut Inventory, path: &Path) -> Vec<Diagnostic> {
         return yaml::read(inventory, path, text);
     }
     if suffix == "toml" {
-        return vec![
-            Diagnostic::error(format!("the inventory `{}` is TOML, which is not supported", path.display()))
-                .hint("write it as YAML or INI"),
-        ];
+        return toml::read(inventory, path, text);
     }
     ini::read(inventory, path, text)
 }

@@ -249,3 +249,95 @@ fn a_thousand_hosts_are_read_at_once() {
     assert_eq!(inventory.hosts().len(), 1000);
     assert!(began.elapsed().as_millis() < 2000, "{:?}", began.elapsed());
 }
+
+#[test]
+fn a_program_prints_its_hosts_and_their_variables() {
+    use std::os::unix::fs::PermissionsExt;
+    let with_meta = "#!/bin/sh\necho '{\"web\": {\"hosts\": [\"w1\"], \"vars\": {\"tier\": \"front\"}, \"children\": [\"edge\"]}, \"edge\": [\"e1\"], \"_meta\": {\"hostvars\": {\"w1\": {\"port\": 8}}}}'\n";
+    let without = "#!/bin/sh\nif [ \"$1\" = --list ]; then echo '{\"db\": [\"d1\"]}'; else echo \"{\\\"name\\\": \\\"$2\\\"}\"; fi\n";
+    let site = Site::new(&[("a", with_meta), ("b", without), ("c", "#!/bin/sh\necho broken >&2\nexit 3\n")]);
+    for name in ["a", "b", "c"] {
+        std::fs::set_permissions(site.path(name), std::fs::Permissions::from_mode(0o755)).expect("mode");
+    }
+    let inventory = site.load(&["a", "b"]);
+    assert_eq!(shown(&inventory, "w1"), "{'tier': 'front', 'port': 8}");
+    assert_eq!(shown(&inventory, "e1"), "{'tier': 'front'}");
+    assert_eq!(shown(&inventory, "d1"), "{'name': 'd1'}");
+    let wrong = site.try_load(&["c"]).expect_err("fails");
+    assert!(wrong.contains("c --list` failed: broken"), "{wrong}");
+}
+
+#[test]
+fn toml_is_read_with_places() {
+    let site = Site::new(&[
+        ("h.toml", "[web.hosts.w1]\nport = 8\nwhen = 2020-01-02T03:04:05\n[web.vars]\nt = \"{{ port }}\"\n"),
+        ("b.toml", "[web\n"),
+    ]);
+    assert_eq!(shown(&site.load(&["h.toml"]), "w1"), "{'t': '{{ port }}', 'port': 8, 'when': '2020-01-02T03:04:05'}");
+    let wrong = site.try_load(&["b.toml"]).expect_err("fails");
+    assert!(wrong.starts_with("b.toml:1:5: this is not TOML"), "{wrong}");
+}
+
+#[test]
+fn constructed_and_generated_groups_and_hosts() {
+    let site = Site::new(&[
+        ("1.yml", "all:\n  hosts:\n    h1: {os: debian, tags: {env: prod, kind: ''}, roles: [db, '']}\n    h2: {os: ''}\n"),
+        (
+            "2.yml",
+            "plugin: constructed\ncompose:\n  full: os ~ '-x'\ngroups:\n  is_debian: os == 'debian'\nkeyed_groups:\n- {key: os, prefix: os, default_value: none}\n- {key: tags, prefix: t, trailing_separator: false}\n- {key: roles, separator: ''}\n- {key: missing}\n",
+        ),
+        (
+            "3.yml",
+            "plugin: generator\nlayers:\n  site: [a, b]\n  n: [1, 2]\nhosts:\n  name: '{{ site }}{{ n }}'\n  parents:\n  - name: site_{{ site }}\n    vars: {site: '{{ site }}'}\n    parents: [{name: everywhere}]\n",
+        ),
+        ("4.yml", "plugin: amazon.aws.aws_ec2\nregions: []\n"),
+        ("5.yml", "plugin: constructed\nstrict: true\ncompose: {x: missing}\n"),
+    ]);
+    let inventory = site.load(&["1.yml", "2.yml", "3.yml"]);
+    let groups = |host: &str| inventory.group_names_of(host).join(" ");
+    assert_eq!(groups("h1"), "db is_debian os_debian t_env_prod t_kind");
+    assert_eq!(groups("h2"), "os_none");
+    assert!(shown(&inventory, "h1").contains("'full': 'debian-x'"));
+    assert_eq!(groups("b2"), "everywhere site_b");
+    assert_eq!(shown(&inventory, "a1"), "{'site': 'a'}");
+    let wrong = site.try_load(&["4.yml"]).expect_err("fails");
+    assert!(wrong.contains("the inventory plugin `amazon.aws.aws_ec2` is not known"), "{wrong}");
+    assert!(site.try_load(&["1.yml", "5.yml"]).expect_err("fails").contains("'missing' is undefined"));
+}
+
+#[test]
+fn where_lenient_what_cannot_be_read_is_a_warning() {
+    let site = Site::new(&[("good", "h1\n"), ("bad.yml", "- a\n")]);
+    let inputs = [site.path("bad.yml"), site.path("good"), "x[1:j],".to_owned(), "y[1:3],".to_owned()];
+    let options = Options { lenient: true, advanced_lists: true, ..Options::default() };
+    let mut inventory = Inventory::load_with(&site.sources, &Arc::default(), &inputs, options).expect("loads");
+    assert_eq!(inventory.hosts().iter().map(|host| &**host).collect::<Vec<_>>(), ["h1", "y1", "y2", "y3"]);
+    let warnings: Vec<_> = inventory.take_warnings().into_iter().map(|warning| warning.message).collect();
+    assert!(warnings[0].starts_with("Failed to parse inventory with 'yaml' plugin"), "{warnings:?}");
+    assert!(warnings[2].starts_with("Failed to parse inventory with 'advanced_host_list' plugin"), "{warnings:?}");
+    assert_eq!(warnings.len(), 4);
+}
+
+#[test]
+fn nothing_but_commas_means_all_hosts() {
+    let site = Site::new(&[("hosts", "h1\nh2\nh3\n")]);
+    let inventory = site.load(&["hosts"]);
+    let count = |pattern: &str, limit: &[&str]| {
+        let limit: Vec<_> = limit.iter().map(|part| (*part).to_owned()).collect();
+        inventory.hosts_matching(pattern, &limit).expect("matches").len()
+    };
+    assert_eq!((count(",,", &[]), count("all", &[",,"]), count("all", &[""]), count("h1,,h3", &[])), (3, 3, 3, 2));
+}
+
+#[test]
+fn dictionaries_are_merged_where_that_is_set() {
+    let text = |host: &str, group: &str| format!("all:\n  hosts:\n    h: {{d: {{{host}}}}}\n  vars: {{g: {{{group}}}}}\n");
+    let site = Site::new(&[("1.yml", &text("a: 1, b: 1", "x: 1, y: 1")), ("2.yml", &text("a: 2", "x: 2"))]);
+    let shown = |merges: bool| {
+        let options = Options { merges, ..Options::default() };
+        let inputs = [site.path("1.yml"), site.path("2.yml")];
+        shown(&Inventory::load_with(&site.sources, &Arc::default(), &inputs, options).expect("loads"), "h")
+    };
+    assert_eq!(shown(false), "{'g': {'x': 2}, 'd': {'a': 2}}");
+    assert_eq!(shown(true), "{'g': {'x': 2, 'y': 1}, 'd': {'a': 2, 'b': 1}}");
+}

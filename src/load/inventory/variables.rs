@@ -121,6 +121,9 @@ fn files_of(path: &Path) -> Vec<PathBuf> {
 
 /// Reads a file of variables.
 pub(super) fn read_file(reader: &Reader<'_>, path: &Path, found: &mut Found) -> Option<Defined> {
+    if reader.vault.is_vaulted(path) {
+        reader.sources.hide(path);
+    }
     let bytes = reader.vault.read_file(path).map_err(|error| found.errors.push(error)).ok()?;
     let Ok(text) = String::from_utf8(bytes) else {
         found.errors.push(Diagnostic::error(format!("`{}` is not UTF-8 text", path.display())).hint("save it as UTF-8"));

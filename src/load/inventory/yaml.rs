@@ -6,7 +6,7 @@ use crate::load::nodes::to_value;
 use crate::source::{Diagnostic, Kind, Node, Severity, yaml};
 
 use super::read::add_hosts;
-use super::{Defined, Inventory, ranges};
+use super::{Defined, Inventory, plugin, ranges};
 
 /// Reads a YAML inventory and returns what is wrong.
 pub(super) fn read(inventory: &mut Inventory, path: &Path, text: String) -> Vec<Diagnostic> {
@@ -15,12 +15,17 @@ pub(super) fn read(inventory: &mut Inventory, path: &Path, text: String) -> Vec<
         parsed.diagnostics.into_iter().partition(|diagnostic| diagnostic.severity == Severity::Error);
     inventory.warnings.extend(warnings);
     let Some(node) = parsed.documents.first().filter(|node| errors.is_empty() && !node.is_null()) else { return errors };
+    errors.extend(match node.entry("plugin").filter(|(_, plugin)| plugin.as_str().is_some()) {
+        Some((_, name)) if node.as_map().is_some_and(|entries| entries.len() > 1) => plugin::read(inventory, path, node, name),
+        _ => groups(inventory, path, node),
+    });
+    errors
+}
+
+/// Reads a tree of groups and returns what is wrong.
+pub(super) fn groups(inventory: &mut Inventory, path: &Path, node: &Node) -> Vec<Diagnostic> {
     let mut reader = Reader { inventory, path, errors: Vec::new() };
     match node.as_map() {
-        Some(groups) if node.get("plugin").is_some_and(|plugin| plugin.as_str().is_some()) && groups.len() > 1 => {
-            let place = node.get("plugin").map_or(node.span, |plugin| plugin.span);
-            reader.errors.push(Diagnostic::error("inventory plugins are not supported").at(place).hint("list the hosts in YAML or INI"));
-        }
         Some(groups) => {
             for (name, body) in groups {
                 reader.group(name, body);
@@ -31,8 +36,7 @@ pub(super) fn read(inventory: &mut Inventory, path: &Path, text: String) -> Vec<
             reader.errors.push(Diagnostic::error(message).at(node.span).hint("begin with `all:`, and `hosts:` below it, indented"));
         }
     }
-    errors.append(&mut reader.errors);
-    errors
+    reader.errors
 }
 
 struct Reader<'a> {

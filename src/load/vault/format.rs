@@ -112,7 +112,9 @@ impl Sealed {
         let label = label.filter(|label| version == "1.2" && !label.is_empty()).unwrap_or(DEFAULT_LABEL).to_owned();
         let body: String = lines.map(str::trim).collect();
         let damaged = || "it is damaged or cut short".to_owned();
-        let inner = unhex(&body).and_then(|inner| String::from_utf8(inner).ok()).ok_or_else(damaged)?;
+        let whole = |text: &str| unhex(text).ok_or_else(|| format!("{} (Vault format unhexlify error: {})", damaged(), unhex_error(text)));
+        let inner = String::from_utf8(whole(&body)?).map_err(|_| damaged())?;
+        inner.split('\n').try_for_each(|field| whole(field).map(|_| ()))?;
         let mut fields = inner.splitn(3, '\n').map(unhex);
         match (fields.next().flatten(), fields.next().flatten(), fields.next().flatten()) {
             (Some(salt), Some(hmac), Some(ciphertext)) if !salt.is_empty() && !hmac.is_empty() => {
@@ -142,6 +144,12 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(out, "{byte:02x}");
         out
     })
+}
+
+/// Says why a text is no hexadecimal one, in the words that people look for.
+fn unhex_error(text: &str) -> &'static str {
+    let is_hex = text.trim().chars().all(|c| c.is_ascii_hexdigit());
+    if is_hex { "Odd-length string" } else { "Non-hexadecimal digit found" }
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

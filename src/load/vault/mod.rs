@@ -25,6 +25,8 @@ use format::{Keys, Sealed};
 #[derive(Default)]
 pub struct Vault {
     secrets: Vec<VaultSecret>,
+    /// Only a secret with the label that a text names is tried on it.
+    match_labels: bool,
     redactor: Redactor,
     /// By salt and number of the secret.
     keys: Mutex<HashMap<(Vec<u8>, usize), Keys>>,
@@ -55,12 +57,27 @@ impl Vault {
         for secret in &secrets {
             redactor.learn(secret.password.reveal());
         }
-        Self { secrets, redactor, keys: Mutex::default(), opened: Mutex::default() }
+        Self { secrets, match_labels: false, redactor, keys: Mutex::default(), opened: Mutex::default() }
+    }
+
+    /// Tries only secrets with the label that a text names, where `is_so` (`ANSIBLE_VAULT_ID_MATCH`).
+    #[must_use]
+    pub fn matching_labels(mut self, is_so: bool) -> Self {
+        self.match_labels = is_so;
+        self
     }
 
     /// Returns the secrets.
     pub fn secrets(&self) -> &[VaultSecret] {
         &self.secrets
+    }
+
+    /// Whether a file is vaulted.
+    pub fn is_vaulted(&self, path: &Path) -> bool {
+        use std::io::Read;
+        let mut head = [0; 64];
+        let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut head));
+        read.is_ok_and(|length| format::is_vaulted(head.get(..length).unwrap_or_default()))
     }
 
     /// Reads a file, decrypted where it is vaulted.
@@ -100,6 +117,7 @@ impl Vault {
         }
         let sealed = Sealed::parse(armoured).map_err(|what| Diagnostic::error(format!("{name} cannot be decrypted: {what}")))?;
         let (same, others): (Vec<_>, Vec<_>) = self.secrets.iter().enumerate().partition(|(_, secret)| secret.label == sealed.label);
+        let others = others.into_iter().filter(|_| !self.match_labels);
         for (at, secret) in same.into_iter().chain(others) {
             if let Some(text) = self.keys(at, secret, &sealed.salt).open(&sealed) {
                 let found = Opened { text, label: sealed.label, secret: at };
@@ -115,12 +133,16 @@ impl Vault {
     fn no_secret_fits(&self, sealed: &Sealed, name: &str) -> Diagnostic {
         let label = &sealed.label;
         if self.secrets.is_empty() {
-            return Diagnostic::error(format!("{name} is vaulted (vault id `{label}`) and no vault secret was given"))
+            let message = "Attempting to decrypt but no vault secrets found: no vault secret was given for";
+            return Diagnostic::error(format!("{message} {name}, which has the vault id `{label}`"))
                 .hint("give one with `--vault-id label@file`, `--vault-password-file` or `--ask-vault-pass`");
         }
         let tried: Vec<_> = self.secrets.iter().map(|secret| format!("`{}` from {}", secret.label, secret.origin)).collect();
-        Diagnostic::error(format!("no vault secret fits {name}, which has the vault id `{label}`; tried: {}", tried.join(", ")))
-            .hint("check the password, and that the text was not changed after it was encrypted")
+        Diagnostic::error(format!(
+            "no vault secrets were found that could decrypt {name}, which has the vault id `{label}`; tried: {}",
+            tried.join(", ")
+        ))
+        .hint("check the password, and that the text was not changed after it was encrypted")
     }
 
     fn keys(&self, at: usize, secret: &VaultSecret, salt: &[u8]) -> Keys {
@@ -185,6 +207,17 @@ impl Vault {
 /// # Errors
 /// The system has no random numbers.
 pub fn encrypt_with(text: &[u8], secret: &VaultSecret) -> Result<String, Diagnostic> {
+    encrypt_salted(text, secret, None)
+}
+
+/// As [`encrypt_with`], with a salt of one's own (`ANSIBLE_VAULT_ENCRYPT_SALT`): the same text then gives the same vault.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn encrypt_salted(text: &[u8], secret: &VaultSecret, salt: Option<&str>) -> Result<String, Diagnostic> {
+    if let Some(salt) = salt {
+        return Ok(Keys::derive(secret.password.reveal(), salt.as_bytes()).seal(text, salt.as_bytes(), &secret.label).armoured());
+    }
     let mut salt = [0_u8; 32];
     ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut salt)
         .map_err(|_| Diagnostic::error("the system gave no random numbers to encrypt with"))?;
@@ -234,7 +267,10 @@ mod tests {
         std::io::Write::write_all(&mut file.as_file(), armoured.as_bytes()).expect("writes");
         let diagnostic = wrong.read_file(file.path()).expect_err("does not fit");
         let message = diagnostic.message.replace(&file.path().display().to_string(), "FILE");
-        assert_eq!(message, "no vault secret fits `FILE`, which has the vault id `prod`; tried: `dev` from a test");
+        assert_eq!(
+            message,
+            "no vault secrets were found that could decrypt `FILE`, which has the vault id `prod`; tried: `dev` from a test"
+        );
         let none = Vault::default().read_file(file.path()).expect_err("no secret");
         assert!(none.message.contains("no vault secret was given"), "{}", none.message);
     }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Severity};
 use crate::value::secret::Secret;
 
 use super::format::{self, DEFAULT_LABEL};
@@ -50,20 +50,35 @@ impl SecretSources {
         self.ids.is_empty() && self.files.is_empty() && !self.ask
     }
 
-    /// Gets the passwords, in the order in which they are tried.
+    /// Gets the passwords, in the order in which they are tried. Where some can be had, those that cannot are passed over,
+    /// each with a warning that goes to `warn`.
     ///
     /// # Errors
-    /// A file or program gives no password, or nobody answers.
-    pub fn load(&self, ask: Ask<'_>) -> Result<Vec<VaultSecret>, Diagnostic> {
+    /// A file or program gives no password, or nobody answers, and there is no other.
+    pub fn load(&self, ask: Ask<'_>, warn: &mut dyn FnMut(Diagnostic)) -> Result<Vec<VaultSecret>, Diagnostic> {
         let mut secrets = Vec::new();
+        let mut lost = Vec::new();
         let mut sources: Vec<(String, String)> = self.ids.iter().map(|id| split_id(id)).collect();
         sources.extend(self.files.iter().map(|file| (DEFAULT_LABEL.to_owned(), file.display().to_string())));
         if self.ask {
             sources.push((DEFAULT_LABEL.to_owned(), "prompt".to_owned()));
         }
         for (label, source) in sources {
-            let secret = one(&label, &source, false, ask, &secrets)?;
-            secrets.push(secret);
+            match one(&label, &source, false, ask, &secrets) {
+                Ok(secret) => secrets.push(secret),
+                Err(error) => {
+                    let kind = if Path::new(&source).exists() { "in vault password file loading" } else { "getting vault password file" };
+                    lost.push((format!("Error {kind} ({label}): {}", error.message), error));
+                }
+            }
+        }
+        if secrets.is_empty()
+            && let Some((_, error)) = lost.pop()
+        {
+            return Err(error);
+        }
+        for (message, error) in lost {
+            warn(Diagnostic { severity: Severity::Warning, message, ..error });
         }
         Ok(secrets)
     }

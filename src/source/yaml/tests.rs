@@ -71,7 +71,7 @@ fn a_key_given_twice_is_a_warning_with_both_places() {
     let (sources, parsed) = read("a: 1\nb: 2\na: 3\n");
     assert_eq!(parsed.documents[0].get("a").map(|node| &node.kind), Some(&Kind::Int(3)));
     insta::assert_snapshot!(render::text(&sources, &parsed.diagnostics[0], false), @r#"
-warning: `a` is given twice in one dictionary; the last one counts
+warning: Found duplicate mapping key 'a': the last one counts
  --> site.yml:3:1
   |
 1 | a: 1

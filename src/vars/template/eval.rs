@@ -181,7 +181,7 @@ impl Evaluator<'_> {
         if &**name == "self" {
             return Ok(Live::function(Function::SelfBlocks));
         }
-        let mut diagnostic = Diagnostic::error(format!("`{name}` is undefined"));
+        let mut diagnostic = Diagnostic::error(format!("'{name}' is undefined"));
         let names = self.vars.names();
         let own: Vec<String> = frame
             .locals

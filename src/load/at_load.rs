@@ -1,0 +1,47 @@
+//! What templates see of the controller while files are read, before any host is known: files by their path, the vault.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::load::vault::Vault;
+use crate::source::{Diagnostic, Span};
+use crate::value::{Map, Value};
+use crate::vars::{Variables, World};
+
+/// What can be read while files are read.
+pub struct AtLoad(pub Arc<Vault>);
+
+impl World for AtLoad {
+    fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic> {
+        self.0.decrypt_text(armoured, span)
+    }
+
+    fn find(&self, _folder: &str, name: &str) -> Option<PathBuf> {
+        Some(PathBuf::from(name)).filter(|path| path.exists())
+    }
+
+    fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
+        self.0.read_file(path).map_err(|diagnostic| diagnostic.message)
+    }
+
+    fn secret(&self, _text: &str) {}
+
+    fn warn(&self, _message: &str) {}
+
+    fn folder(&self) -> PathBuf {
+        std::env::current_dir().unwrap_or_default()
+    }
+}
+
+/// A dictionary as variables.
+pub struct Known(pub Map);
+
+impl Variables for Known {
+    fn get(&self, name: &str) -> Option<Value> {
+        self.0.get(name).cloned()
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.keys().filter_map(|name| name.as_str()).map(str::to_owned).collect()
+    }
+}

@@ -1,0 +1,45 @@
+//! What the settings say about Ansible's form.
+
+use crate::value::Value;
+
+/// Turns values into YAML text, without the last line break.
+pub type Yaml = fn(&Value) -> String;
+
+/// What the settings say about Ansible's form. [`Manner::default`] is Ansible without any setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// The number of `-v`.
+    pub verbosity: u8,
+    /// Hosts that skip a task are shown.
+    pub skipped: bool,
+    /// Hosts on which nothing changed are shown.
+    pub ok: bool,
+    /// Failures go to standard error.
+    pub failed_to_stderr: bool,
+    /// A failure tells the file and line of its task.
+    pub path_on_failure: bool,
+    /// Plays and tasks that are checks are marked.
+    pub check_markers: bool,
+    /// Deprecations are told.
+    pub deprecations: bool,
+    /// Values are written as YAML.
+    pub yaml: Option<Yaml>,
+    /// Values are written over several lines, or on one; `None`: as the task has it.
+    pub pretty: Option<bool>,
+}
+
+impl Default for Manner {
+    fn default() -> Self {
+        Self {
+            verbosity: 0,
+            skipped: true,
+            ok: true,
+            failed_to_stderr: false,
+            path_on_failure: false,
+            check_markers: false,
+            deprecations: true,
+            yaml: None,
+            pretty: None,
+        }
+    }
+}
