@@ -9,8 +9,9 @@ use tokio::sync::{Mutex, watch};
 
 use super::blobs::{PIECE, Shelf};
 use super::frame;
-use super::protocol::{Answer, FromAgent, Question, Recalled, RunIdentity, Task, ToAgent, VERSION};
+use super::protocol::{Answer, FromAgent, Question, Recalled, RunIdentity, Task, ToAgent, Undo, VERSION};
 use super::road::Return;
+use crate::change::kept::Past;
 use crate::change::{Change, Done, Failure, Mode, Outcome, Plan};
 use crate::connect::escalate::{Begun, Reader};
 use crate::connect::process::Input;
@@ -233,8 +234,12 @@ impl Agent {
     /// # Errors
     /// When the connection is lost.
     pub async fn task(&mut self, task: Task, on_item: &mut (dyn FnMut(u32, Outcome) + Send)) -> Result<(), Trouble> {
+        self.items(ToAgent::Task(task), on_item).await
+    }
+
+    async fn items(&mut self, message: ToAgent, on_item: &mut (dyn FnMut(u32, Outcome) + Send)) -> Result<(), Trouble> {
         self.busy = true;
-        self.send(&ToAgent::Task(task), None).await?;
+        self.send(&message, None).await?;
         loop {
             match self.hear().await? {
                 FromAgent::Item { index, outcome } => on_item(index, outcome),
@@ -281,6 +286,32 @@ impl Agent {
                 other => self.aside(other).await?,
             }
         }
+    }
+
+    /// Asks what was changed for a run.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn history(&mut self, run: &str, key: &[u8; 32]) -> Result<Vec<Past>, Trouble> {
+        self.busy = true;
+        self.send(&ToAgent::History { run: run.to_owned(), key: *key }, None).await?;
+        loop {
+            match self.hear().await? {
+                FromAgent::History(history) => {
+                    self.busy = false;
+                    return Ok(history);
+                }
+                other => self.aside(other).await?,
+            }
+        }
+    }
+
+    /// Takes changes of a run back; `on_item` gets what came of each as it comes.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub async fn undo(&mut self, order: Undo, on_item: &mut (dyn FnMut(u32, Outcome) + Send)) -> Result<(), Trouble> {
+        self.items(ToAgent::Undo(order), on_item).await
     }
 
     /// Carries out a plan that was made on the controller.

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::change::kept::{Past, Recall};
 use crate::change::probe::Stat;
 use crate::change::{
     Bound, Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
@@ -77,6 +78,15 @@ pub enum ToAgent {
         /// The step's key.
         step: String,
     },
+    /// Say what was changed for a run, of which the controller still has the key.
+    History {
+        /// The run.
+        run: String,
+        /// Its key.
+        key: [u8; 32],
+    },
+    /// Take changes of a run back.
+    Undo(Undo),
     /// End the running task's programs.
     Cancel,
     /// Last message: the agent ends.
@@ -106,6 +116,29 @@ pub struct Task {
     pub alone: bool,
     /// What was approved of each item; empty where nothing is bound.
     pub bound: Vec<Bound>,
+}
+
+/// Changes of a run to take back, in this order; after the first that cannot be, nothing more is done.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Undo {
+    /// The run.
+    pub run: String,
+    /// Its key.
+    pub key: [u8; 32],
+    /// The changes, as [`Past::id`] names them.
+    pub changes: Vec<String>,
+    /// Whether to make the changes.
+    pub mode: Mode,
+    /// Whether differences are wanted.
+    pub diff: bool,
+    /// As in [`Task::foreseen`].
+    pub foreseen: Vec<Change>,
+}
+
+impl std::fmt::Debug for Undo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "undo {} changes of run {}", self.changes.len(), self.run)
+    }
 }
 
 /// Which run an agent works for.
@@ -141,6 +174,16 @@ pub enum Recalled {
     Began,
     /// It is done: what came of each item.
     Done(Vec<Outcome>),
+}
+
+impl From<Recall> for Recalled {
+    fn from(recall: Recall) -> Self {
+        match recall {
+            Recall::Never => Self::Never,
+            Recall::Began => Self::Began,
+            Recall::Done(outcomes) => Self::Done(outcomes),
+        }
+    }
 }
 
 /// From the agent.
@@ -187,6 +230,8 @@ pub enum FromAgent {
     Answer(Result<Answer, Failure>),
     /// The answer to [`ToAgent::Recall`].
     Recalled(Recalled),
+    /// The answer to [`ToAgent::History`]: the oldest change first.
+    History(Vec<Past>),
     /// A large file is needed.
     NeedBlob {
         /// SHA-256 of the whole, hex.

@@ -15,8 +15,9 @@ use std::time::Duration;
 use super::answer::answer;
 use super::lease::{Lease, Refused};
 use super::line::{self, Line};
-use super::protocol::{FromAgent, Recalled, Task, ToAgent, VERSION};
+use super::protocol::{FromAgent, RunIdentity, Task, ToAgent, Undo, VERSION};
 use crate::change::host::Blobs;
+use crate::change::kept::{Store, Work, store, undo};
 use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, keeper, programs, run_module, temporary};
 use crate::modules;
 
@@ -143,6 +144,7 @@ impl Agent {
         let mut host = Host::new();
         host.set_blobs(Arc::new(Wire(Arc::clone(self))));
         let mut lease = Ok(None);
+        let mut kept: Option<(RunIdentity, Arc<Store>)> = None;
         while let Ok(message) = take.recv() {
             self.cancelled.store(false, Ordering::SeqCst);
             let holds = lease.as_ref().map_err(Refused::clone).and_then(|lease: &Option<Lease>| match lease {
@@ -161,6 +163,10 @@ impl Agent {
                     if let Some(line) = self.line.get().filter(|_| linger > 0) {
                         line.linger(Duration::from_secs(linger), nonce);
                     }
+                    kept = run.as_ref().and_then(|run| Some((run.clone(), Arc::new(Store::new(&store::base(), &run.id, &run.key)?))));
+                    if let Some(run) = run.clone() {
+                        std::thread::spawn(move || store::prune(&store::base(), &run.id, 0));
+                    }
                     if let Some(run) = run.filter(|_| wanted) {
                         let agent = Arc::clone(self);
                         let left = move || agent.line.get().and_then(|line| line.left());
@@ -175,6 +181,7 @@ impl Agent {
                     message: format!("the controller speaks version {version} of the protocol, this agent {VERSION}"),
                 }),
                 ToAgent::Task(task) => {
+                    host.set_work(work(kept.as_ref(), task.mode, task.step.as_deref()));
                     self.task(&mut host, &task);
                     self.say(&FromAgent::Finished);
                 }
@@ -187,17 +194,58 @@ impl Agent {
                     });
                     self.say(&FromAgent::Answer(answered.unwrap_or_else(Err)));
                 }
-                ToAgent::CarryOut { plan, mode, diff, environment, foreseen, .. } => {
+                ToAgent::CarryOut { plan, mode, diff, environment, foreseen, step } => {
+                    host.set_work(work(kept.as_ref(), mode, step.as_deref()));
                     let carried = guarded(|| {
                         foresee(&mut host, &foreseen)?;
                         host.set_environment(environment);
                         Ok(carry_out(&mut host, &plan, mode, diff))
                     });
                     let (done, outcome) = carried.and_then(|carried| carried).unwrap_or_else(|failure| (Vec::new(), failed(failure)));
+                    if let Some(work) = host.take_work() {
+                        work.ended(std::slice::from_ref(&outcome));
+                    }
                     self.say(&FromAgent::CarriedOut { done, outcome });
                 }
-                ToAgent::Recall { .. } => self.say(&FromAgent::Recalled(Recalled::Never)),
+                ToAgent::Recall { run, step } => {
+                    let known = kept.as_ref().filter(|(identity, _)| identity.id == run).map(|(_, store)| store.recall(&step));
+                    self.say(&FromAgent::Recalled(known.unwrap_or_default().into()));
+                }
+                ToAgent::History { run, key } => {
+                    let history = Store::new(&store::base(), &run, &key).map(|store| store.history());
+                    self.say(&FromAgent::History(history.unwrap_or_default()));
+                }
+                ToAgent::Undo(order) => {
+                    self.undo(&mut host, kept.as_ref(), &order);
+                    self.say(&FromAgent::Finished);
+                }
                 ToAgent::Blob { .. } | ToAgent::Cancel | ToAgent::Goodbye | ToAgent::Attach { .. } => {}
+            }
+        }
+    }
+
+    /// Takes changes of another run back, one after the other, up to the first that cannot be.
+    fn undo(&self, host: &mut Host, kept: Option<&(RunIdentity, Arc<Store>)>, order: &Undo) {
+        let Undo { run, key, changes, mode, diff, foreseen } = order;
+        let heard = guarded(|| foresee(host, foreseen)).and_then(|heard| heard);
+        let store = Store::new(&store::base(), run, key);
+        for (index, id) in (0_u32..).zip(changes) {
+            host.set_work(work(kept, *mode, Some(&format!("undo {run} {id}"))));
+            let outcome = match (&heard, &store) {
+                (Err(failure), _) => failed(failure.clone()),
+                (_, None) => failed(Failure::failed("nothing is kept of that run")),
+                (Ok(()), Some(store)) => {
+                    let plan = |probe: &dyn Probe| undo::plan(store, id, probe);
+                    guarded(|| run_module(plan, |plan, _, _| Ok(plan.values.clone()), host, *mode, *diff)).unwrap_or_else(failed)
+                }
+            };
+            if let Some(work) = host.take_work() {
+                work.ended(std::slice::from_ref(&outcome));
+            }
+            let stop = outcome.failure.is_some() || outcome.unknown.is_some();
+            self.say(&FromAgent::Item { index, outcome });
+            if stop {
+                return;
             }
         }
     }
@@ -211,6 +259,7 @@ impl Agent {
         let clock = Clock::start(task.timeout);
         host.set_environment(task.environment.clone());
         let heard = guarded(|| foresee(host, &task.foreseen)).and_then(|heard| heard);
+        let mut outcomes = Vec::new();
         for (index, arguments) in task.items.iter().enumerate() {
             let outcome = if let Err(failure) = &heard {
                 failed(failure.clone())
@@ -222,6 +271,13 @@ impl Agent {
                 one_item(host, task, index, arguments)
             };
             let outcome = if clock.is_over() && outcome.failure.is_some() { failed(clock.failure()) } else { outcome };
+            outcomes.push(outcome);
+            if outcomes.len() == task.items.len()
+                && let Some(work) = host.take_work()
+            {
+                work.ended(&outcomes);
+            }
+            let outcome = outcomes.last().cloned().unwrap_or_default();
             self.say(&FromAgent::Item { index: u32::try_from(index).unwrap_or(u32::MAX), outcome });
         }
         if task.alone {
@@ -231,11 +287,17 @@ impl Agent {
     }
 }
 
+/// Returns what notes the changes of a step, where they are to be noted.
+fn work(kept: Option<&(RunIdentity, Arc<Store>)>, mode: Mode, step: Option<&str>) -> Option<Work> {
+    let (_, store) = kept.filter(|_| mode == Mode::Apply)?;
+    step.map(|step| Work::new(Arc::clone(store), step))
+}
+
 /// Whether a message asks for changes.
 fn changes(message: &ToAgent) -> bool {
     match message {
         ToAgent::Task(task) => task.mode == Mode::Apply,
-        ToAgent::CarryOut { mode, .. } => *mode == Mode::Apply,
+        ToAgent::CarryOut { mode, .. } | ToAgent::Undo(Undo { mode, .. }) => *mode == Mode::Apply,
         _ => false,
     }
 }

@@ -12,11 +12,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::blobs::Shelf;
 use super::client::{Agent, Canceller, Circumstances};
-use super::protocol::{Answer, Question, Recalled, RunIdentity, Task};
+use super::protocol::{Answer, Question, Recalled, RunIdentity, Task, Undo};
 use super::remote::RemoteProbe;
 use super::road::Road;
 use super::upload::Programs;
 use super::{answer, serve};
+use crate::change::kept::Past;
 use crate::change::{Bound, Change, Done, Failure, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
 use crate::connect::{Become, Kind, Links, Settings, Target, Trouble, escalate};
 use crate::modules::Entry;
@@ -236,6 +237,36 @@ impl Session {
         let (seat, mut agent) = self.agent(r#become).await?;
         let recalled = agent.recall(&run.id, step).await;
         self.after(&seat, agent, recalled).await
+    }
+
+    /// Asks what was changed here for a run, as the user of `become`.
+    ///
+    /// # Errors
+    /// As [`Session::task`].
+    pub async fn history(&self, r#become: Option<&Become>, run: &str, key: &[u8; 32]) -> Result<Vec<Past>, Trouble> {
+        let (seat, mut agent) = self.agent(r#become).await?;
+        let history = agent.history(run, key).await;
+        self.after(&seat, agent, history).await
+    }
+
+    /// Takes changes of a run back; `on_item` gets what came of each as it comes.
+    ///
+    /// # Errors
+    /// As [`Session::task`].
+    pub async fn undo(
+        &self,
+        r#become: Option<&Become>,
+        mut order: Undo,
+        on_item: &mut (dyn FnMut(u32, Outcome) + Send),
+    ) -> Result<(), Trouble> {
+        let (seat, mut agent) = self.agent(r#become).await?;
+        order.foreseen = self.news_for(&seat);
+        let mut keep = |index, outcome: Outcome| {
+            self.keep(&seat.name, &outcome);
+            on_item(index, outcome);
+        };
+        let undone = agent.undo(order, &mut keep).await;
+        self.after(&seat, agent, undone).await
     }
 
     /// Carries out a plan that was made on the controller.

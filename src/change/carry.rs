@@ -1,5 +1,6 @@
 //! Takes a plan further: its changes go to the host, or in a check to the overlay. This is the one `if` of check mode.
 
+use super::kept::Work;
 use super::{Change, Done, Failure, Host, Mode, Outcome, Plan, Probe, Then, apply, diff};
 use crate::value::{Map, Value, arguments};
 
@@ -21,7 +22,7 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
     let mut done = Vec::new();
     for change in &plan.changes {
         let difference = if diff { diff::difference(change, host) } else { None };
-        let made = if mode == Mode::Check { host.foresee(change).map(|()| None) } else { apply::apply(host, change).map(Some) };
+        let made = if mode == Mode::Check { host.foresee(change).map(|()| None) } else { noted(host, change).map(Some) };
         match made {
             Ok(None) => outcome.foreseen.push(change.clone()),
             Ok(Some(what)) => {
@@ -37,11 +38,21 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
                 return (done, outcome);
             }
         }
+        outcome.warnings.extend(host.work().and_then(Work::complaint));
         outcome.changed = true;
         outcome.diff.extend(difference);
         outcome.summary.push(diff::summary(change));
     }
     (done, outcome)
+}
+
+/// Makes a change. Where the step is worked on for a run, what was there before is noted first.
+fn noted(host: &Host, change: &Change) -> Result<Done, Failure> {
+    let Some(work) = host.work() else { return apply::apply(host, change) };
+    let number = work.before(host, change);
+    let done = apply::apply(host, change)?;
+    work.after(host, change, &done, number);
+    Ok(done)
 }
 
 /// Runs a module: plans, carries the plan out, and asks the module for its result.

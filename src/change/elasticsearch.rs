@@ -178,7 +178,8 @@ impl Server<'_> {
     /// When the file with authorities cannot be read.
     pub fn change(&self, host: &dyn Probe, call: Call<'_>) -> Result<Change, Failure> {
         let request = self.request(host, call.method, call.path, call.body)?;
-        Ok(Change::Http { request, summary: call.summary, diff: call.diff, effects: call.effects })
+        let undo = call.undo.map(|(method, path, body)| self.request(host, method, &path, Some(&body)).map(Box::new)).transpose()?;
+        Ok(Change::Http { request, summary: call.summary, diff: call.diff, effects: call.effects, undo })
     }
 }
 
@@ -197,6 +198,8 @@ pub struct Call<'a> {
     pub diff: Option<(String, String)>,
     /// What is known then.
     pub effects: Vec<Effect>,
+    /// Method, API and body of the request that takes it back; `@id@` stands for the `id` of the answer.
+    pub undo: Option<(&'a str, String, Json)>,
 }
 
 /// Returns the body of an answer that is a success.

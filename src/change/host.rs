@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::kept::Work;
 use super::picture::{Ground, is_directory};
 use super::probe::{FileKind, Filesystem, READERS, Stat};
 use super::{
@@ -28,6 +29,8 @@ pub struct Host {
     checking: bool,
     environment: Vec<(String, String)>,
     blobs: Option<Arc<dyn Blobs>>,
+    /// The step that is worked on, where what it changes is noted.
+    work: Option<Arc<Work>>,
 }
 
 impl std::fmt::Debug for Host {
@@ -50,6 +53,21 @@ impl Host {
     /// Sets where large files come from.
     pub fn set_blobs(&mut self, blobs: Arc<dyn Blobs>) {
         self.blobs = Some(blobs);
+    }
+
+    /// Sets the step that is worked on: before each of its changes, what is there is noted.
+    pub fn set_work(&mut self, work: Option<Work>) {
+        self.work = work.map(Arc::new);
+    }
+
+    /// Returns the step that was worked on, and ends with it.
+    pub fn take_work(&mut self) -> Option<Arc<Work>> {
+        self.work.take()
+    }
+
+    /// Returns the step that is worked on.
+    pub(super) fn work(&self) -> Option<&Work> {
+        self.work.as_deref()
     }
 
     /// Sets the variables that a task adds to the environment.

@@ -25,6 +25,7 @@ pub mod glob;
 pub mod host;
 pub mod http;
 pub mod keeper;
+pub mod kept;
 pub mod overlay;
 pub mod packages;
 pub mod picture;
@@ -242,6 +243,8 @@ pub enum Change {
         diff: Option<(String, String)>,
         /// What is known of the host afterwards.
         effects: Vec<Effect>,
+        /// The request that takes this one back, where there is one. `@id@` in it stands for the `id` of the answer.
+        undo: Option<Box<Request>>,
     },
 }
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
-use crate::agent::protocol::{Recalled, RunIdentity, Task};
+use crate::agent::protocol::{Recalled, RunIdentity, Task, Undo};
 use crate::agent::session::{self, Session, Sessions};
+use crate::change::kept::Past;
 use crate::change::{Mode, Outcome, Output, Plan, carry_out};
 use crate::connect::settings::Warnings;
 use crate::connect::{Settings, Target, Trouble};
@@ -242,6 +243,20 @@ impl Hands for Reach {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
             session.recall(seat.r#become.as_ref(), step).await.map_err(lost)
+        })
+    }
+
+    fn history<'a>(&'a self, seat: &'a Seat, run: &'a str, key: &'a [u8; 32]) -> BoxFuture<'a, Result<Vec<Past>, Lost>> {
+        Box::pin(async move {
+            let session = self.session(&seat.target).await?;
+            session.history(seat.r#become.as_ref(), run, key).await.map_err(lost)
+        })
+    }
+
+    fn undo<'a>(&'a self, seat: &'a Seat, order: Undo, on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>> {
+        Box::pin(async move {
+            let session = self.session(&seat.target).await?;
+            session.undo(seat.r#become.as_ref(), order, on_item).await.map_err(lost)
         })
     }
 

@@ -46,6 +46,7 @@ pub mod runs;
 pub mod settings;
 pub mod show;
 mod show_html;
+pub mod undo;
 pub mod variables;
 pub mod vault;
 pub mod window;
@@ -79,6 +80,8 @@ enum Command {
     Report(report::Arguments),
     /// Compare hosts with what a run left: 0 no drift, 10 drift, 11 something cannot be known
     Drift(drift::Arguments),
+    /// Take back what a run changed
+    Undo(undo::Undo),
     /// Show hosts, groups and variables as they were read
     Inventory(inventory::Arguments),
     /// Show every definition of a host's variables, the one that counts, and where each stands
@@ -148,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Runs(arguments) => runs::run(&arguments),
         Command::Report(arguments) => report::run(&arguments),
         Command::Drift(arguments) => drift::run(&arguments),
+        Command::Undo(arguments) => undo::run(&arguments),
         Command::Inventory(arguments) => inventory::run(&arguments),
         Command::Vars(arguments) => variables::run(&arguments),
         Command::Lint(arguments) => lint::run(&arguments),

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::value::secret::Secret;
 
 pub mod auth;
@@ -28,7 +30,7 @@ pub use settings::Settings;
 pub use trouble::{Kind, Trouble};
 
 /// How to reach a host: what inventory, keywords and flags came to. All values are rendered.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Target {
     /// The name in the inventory, for messages.
     pub name: String,
@@ -59,7 +61,7 @@ pub struct Target {
 }
 
 /// How to become another user.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Become {
     /// `sudo` or `su`.
     pub method: String,

@@ -147,10 +147,29 @@ pub fn write(server: &Server<'_>, host: &dyn Probe, found: &Settings, changes: &
     }
     effects.extend([Effect::UrlAnswers { url: server.address(READ), body: after.json().to_string().into_bytes() }]);
     let diff = Some((found.lines(changes), after.lines(changes)));
-    server.change(
-        host,
-        Call { method: "PUT", path: "/_cluster/settings?flat_settings=true", body: Some(&Json::Object(body)), summary, diff, effects },
-    )
+    let undo = json!({
+        "persistent": as_before(&found.persistent, &changes.persistent),
+        "transient": as_before(&found.transient, &changes.transient),
+    });
+    let path = "/_cluster/settings?flat_settings=true";
+    let undo = Some(("PUT", path.to_owned(), undo));
+    server.change(host, Call { method: "PUT", path, body: Some(&Json::Object(body)), summary, diff, effects, undo })
+}
+
+/// Returns the settings that `changes` touches as they were found: `null` where there was none.
+fn as_before(found: &Flat, changes: &Flat) -> Flat {
+    let mut before = Flat::default();
+    for name in changes.keys() {
+        match name.strip_suffix('*') {
+            Some(prefix) => {
+                before.extend(found.iter().filter(|(name, _)| name.starts_with(prefix)).map(|(name, value)| (name.clone(), value.clone())))
+            }
+            None => {
+                before.insert(name.clone(), found.get(name).cloned().unwrap_or(Json::Null));
+            }
+        }
+    }
+    before
 }
 
 /// Sees to it that the cluster took a change over.

@@ -294,6 +294,11 @@ impl ElasticsearchCrossClusterApiKey {
             summary: format!("would {}", self.doing("PUT")),
             diff: Some((pretty(&key.access), pretty(&wanted))),
             effects: vec![Effect::UrlUnknown(server.address(&self.address()))],
+            // What a certificate was bound to cannot be taken away again by a request.
+            undo: (!identity_differs).then(|| {
+                let path = format!("/_security/cross_cluster/api_key/{}", encoded(&key.id));
+                ("PUT", path, json!({ "access": key.access }))
+            }),
         };
         Ok(Plan::one("its access differs", server.change(host, call)?).values(told))
     }
@@ -329,6 +334,7 @@ impl ElasticsearchCrossClusterApiKey {
             summary: format!("would {}", self.doing("POST")),
             diff: None,
             effects: vec![Effect::UrlUnknown(server.address(&self.address()))],
+            undo: Some(("DELETE", "/_security/api_key".to_owned(), json!({ "ids": ["@id@"] }))),
         };
         let unknown = || Value::unknown(format!("the key `{}` was not made", self.name));
         let mut plan = Plan::one(reason, server.change(host, call)?)
@@ -358,6 +364,7 @@ impl ElasticsearchCrossClusterApiKey {
             summary: format!("would {}: {}", self.doing("DELETE"), ids.join(", ")),
             diff: None,
             effects: vec![Effect::UrlUnknown(server.address(&self.address()))],
+            undo: None,
         };
         Ok(Plan::one(format!("makes keys invalid: {}", ids.join(", ")), server.change(host, call)?).values(told))
     }

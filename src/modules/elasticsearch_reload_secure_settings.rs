@@ -55,7 +55,7 @@ impl Module for ElasticsearchReloadSecureSettings {
         let whom = if self.nodes.is_empty() { "every node".to_owned() } else { self.nodes.join(", ") };
         let summary = format!("would make {whom} read the keystore anew");
         let effects = vec![Effect::UrlUnknown(server.address("/_remote/info"))];
-        let change = server.change(host, Call { method: "POST", path: &path, body: body.as_ref(), summary, diff: None, effects })?;
+        let change = server.change(host, Call { method: "POST", path: &path, body: body.as_ref(), summary, effects, ..Call::default() })?;
         let mut plan =
             Plan::one(format!("{whom} reads the keystore anew"), change).value("nodes", Value::unknown("the nodes were not asked"));
         plan.warnings = warnings;

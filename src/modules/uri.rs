@@ -192,7 +192,7 @@ impl Module for Uri {
         let summary = format!("{} {}", request.method, request.url);
         let why = format!("`{summary}` was not sent");
         let effects = vec![Effect::UrlUnknown(origin(&request.url))];
-        let plan = Plan::one("a request that writes is sent each time", Change::Http { request, summary, diff: None, effects });
+        let plan = Plan::one("a request that writes is sent each time", Change::Http { request, summary, diff: None, effects, undo: None });
         Ok(plan.values(["status", "url", "msg", "content", "json", "redirected"].map(|name| (name, Value::unknown(why.clone())))))
     }
 

@@ -221,7 +221,7 @@ impl Account {
                         part.end = super::past::ending(ended.code);
                     }
                 }
-                Entry::Task { .. } => {}
+                Entry::Task { .. } | Entry::Seat { .. } => {}
             }
         }
     }

@@ -51,6 +51,13 @@ pub enum Entry {
         /// The step's key.
         key: String,
     },
+    /// Something is about to be changed on a host, reached in this way for the first time.
+    Seat {
+        /// The host.
+        host: String,
+        /// How it is reached, and as whom (postcard), sealed.
+        sealed: String,
+    },
     /// A task is done on a host.
     Step(Box<Step>),
     /// What a block did on a host is to be done again when the run is resumed: it was broken off, and its `rescue` or

@@ -1,15 +1,17 @@
 //! What the run needs of the hosts: the one seam between the driver and the connections. Tests put a fake here.
 
 use futures_util::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
-use crate::agent::protocol::{Recalled, Task};
+use crate::agent::protocol::{Recalled, Task, Undo};
+use crate::change::kept::Past;
 use crate::change::{Bound, Host, Mode, Outcome, Output, Plan};
 use crate::connect::{Become, Target};
 use crate::modules::Entry;
 use crate::value::Map;
 
 /// Where, and as whom, something is done.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Seat {
     /// The host.
     pub target: Target,
@@ -62,6 +64,16 @@ pub trait Hands: Send + Sync {
     /// Asks what the host knows of a step of this run.
     fn recall<'a>(&'a self, _seat: &'a Seat, _step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
         Box::pin(async { Ok(Recalled::Never) })
+    }
+
+    /// Asks what was changed for an earlier run.
+    fn history<'a>(&'a self, _seat: &'a Seat, _run: &'a str, _key: &'a [u8; 32]) -> BoxFuture<'a, Result<Vec<Past>, Lost>> {
+        Box::pin(async { Ok(Vec::new()) })
+    }
+
+    /// Takes changes of an earlier run back.
+    fn undo<'a>(&'a self, _seat: &'a Seat, _order: Undo, _on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>> {
+        Box::pin(async { Ok(()) })
     }
 
     /// Carries out a plan on the controller itself (`fetch`).

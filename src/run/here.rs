@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::agent::protocol::{Recalled, Task};
+use crate::agent::protocol::{Recalled, Task, Undo};
+use crate::change::kept::Past;
 use crate::change::{self, Blobs, Bound, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
 use crate::connect::Target;
 use crate::modules::{self, Entry};
@@ -150,6 +151,14 @@ impl Hands for Here {
 
     fn recall<'a>(&'a self, seat: &'a Seat, step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
         if self.is_here(seat) { async { Ok(Recalled::Never) }.boxed() } else { self.away.recall(seat, step) }
+    }
+
+    fn history<'a>(&'a self, seat: &'a Seat, run: &'a str, key: &'a [u8; 32]) -> BoxFuture<'a, Result<Vec<Past>, Lost>> {
+        if self.is_here(seat) { async { Ok(Vec::new()) }.boxed() } else { self.away.history(seat, run, key) }
+    }
+
+    fn undo<'a>(&'a self, seat: &'a Seat, order: Undo, on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>> {
+        if self.is_here(seat) { async { Ok(()) }.boxed() } else { self.away.undo(seat, order, on_item) }
     }
 
     fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome> {

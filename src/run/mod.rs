@@ -56,6 +56,7 @@ mod strategy;
 pub mod tags;
 mod task;
 mod then;
+pub mod undo;
 pub mod window;
 mod world;
 
@@ -135,6 +136,8 @@ struct Run {
     predicted: AtomicUsize,
     unknown: Mutex<Vec<String>>,
     broken: AtomicBool,
+    /// The seats that steps of this run had, as noted in the journal.
+    seats: Mutex<Vec<hands::Seat>>,
     interrupted: AtomicBool,
     guard: window::Guard,
 }
@@ -229,6 +232,7 @@ impl Run {
             predicted: AtomicUsize::new(0),
             unknown: Mutex::default(),
             broken: AtomicBool::new(false),
+            seats: Mutex::default(),
             interrupted: AtomicBool::new(false),
             guard: window::Guard::default(),
         }

@@ -18,7 +18,7 @@ use crate::record::past::OPAQUE;
 use crate::report::event::{Event, TaskResult};
 use crate::run::Run;
 use crate::run::frame::Frame;
-use crate::run::hands::Lost;
+use crate::run::hands::{Lost, Seat};
 use crate::run::host::{Notice, Standing};
 use crate::run::recap::Recap;
 use crate::run::settings::Unsure;
@@ -144,6 +144,19 @@ impl Run {
         key.seal(&replay.packed()?).ok()
     }
 
+    /// Notes where, and as whom, something is about to be changed: an undo finds it by that.
+    fn note_seat(&self, seat: &Seat) {
+        let Some(key) = self.journal.key() else { return };
+        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        if seats.contains(seat) {
+            return;
+        }
+        seats.push(seat.clone());
+        if let Some(sealed) = postcard::to_stdvec(seat).ok().and_then(|plain| key.seal(&plain).ok()) {
+            self.journal.write(&Entry::Seat { host: seat.target.name.clone(), sealed });
+        }
+    }
+
     /// Notes a step that was done now.
     #[allow(clippy::too_many_arguments)]
     pub(super) fn note_step(
@@ -267,6 +280,7 @@ impl Step {
         if ready.entry.runs == Runs::WithoutHost || ready.entry.name == "wait_for_connection" {
             return Ok(None);
         }
+        self.run.note_seat(&ready.seat);
         let opaque = OPAQUE.contains(&ready.entry.name);
         // Where no agent keeps the steps, the journal has to.
         let is_here = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();

@@ -1,0 +1,171 @@
+//! The way back: what takes a change of an earlier run back, planned like any other change.
+//!
+//! It is refused where the host is not what the change left: somebody else changed it since. Where the host already is
+//! what it was before, there is nothing to do, so that an undo that was broken off can be run again.
+
+use std::path::Path;
+
+use super::image::Image;
+use super::{Kept, Store, Was};
+use crate::change::{Before, Change, Content, Failure, Plan, Probe, UnitAction, UnitState};
+
+/// Returns why a change could not be undone later, if it could not: for a person, before it is made.
+pub fn hindrance(change: &Change) -> Option<String> {
+    match change {
+        Change::Run { .. } => Some("what a program does is not known".to_owned()),
+        Change::Http { undo: None, .. } => Some("no request is known that takes this one back".to_owned()),
+        _ => None,
+    }
+}
+
+/// Returns why a change that was made cannot be undone, if it cannot.
+pub(super) fn why_not(kept: &Kept) -> Option<String> {
+    match &kept.was {
+        Was::Unknown => Some("what a program did is not known".to_owned()),
+        Was::Sent { undo: None } => Some("no request is known that takes this one back".to_owned()),
+        Was::Sent { undo: Some(request) } if request.body.as_ref().is_some_and(|body| body.windows(4).any(|part| part == b"@id@")) => {
+            Some("what it made is not known: the run was broken off before the answer was noted".to_owned())
+        }
+        Was::Path { image, .. } => image.hindrance(),
+        Was::Sent { .. } | Was::Unit { .. } => None,
+    }
+}
+
+/// Returns when it is undone, as [`super::Past::turn`] has it.
+pub(super) fn turn(kept: &Kept) -> u8 {
+    match &kept.was {
+        Was::Unit { action: UnitAction::DaemonReload, .. } => 1,
+        Was::Unit { action: UnitAction::Stop | UnitAction::Reload, .. } => 2,
+        Was::Unit { action: UnitAction::Restart, state, .. } if state.active => 2,
+        _ => 0,
+    }
+}
+
+/// Plans the way back of one change.
+///
+/// # Errors
+/// When it cannot be undone, or the host is no longer what the change left.
+pub fn plan(store: &Store, id: &str, host: &dyn Probe) -> Result<Plan, Failure> {
+    let (kept, left) = store.change(id).ok_or_else(|| Failure::failed("what was there before is not kept on the host any more"))?;
+    if let Some(why) = why_not(&kept) {
+        return Err(Failure::failed(format!("it cannot be undone: {why}")));
+    }
+    match &kept.was {
+        Was::Path { path, image } => back(store, &kept, path, image, left.as_ref(), host),
+        Was::Unit { name, scope, action, state } => unit(name, scope, *action, state, host),
+        Was::Sent { undo: Some(request) } => {
+            let change = Change::Http {
+                request: request.clone(),
+                summary: format!("take back: {}", kept.summary),
+                diff: None,
+                effects: Vec::new(),
+                undo: None,
+            };
+            Ok(Plan::one("the run sent a request", change))
+        }
+        Was::Sent { undo: None } | Was::Unknown => Ok(Plan::nothing("it cannot be undone")),
+    }
+}
+
+fn back(store: &Store, kept: &Kept, path: &Path, was: &Image, left: Option<&Image>, host: &dyn Probe) -> Result<Plan, Failure> {
+    let now = Image::take(host, path, false, None);
+    if let Image::Other(why) = &now {
+        return Err(Failure::failed(format!("`{}` cannot be looked at: {why}", path.display())));
+    }
+    // What is older still is there where an undo went further back before it was broken off.
+    if now.is_like(was) || store.befores(path, kept.at).iter().any(|older| now.is_like(older)) {
+        return Ok(Plan::nothing("it is as it was before the run"));
+    }
+    let is_left = match (left, &now) {
+        (Some(left), now) => left.is_like(now),
+        // The run was broken off before it noted what it left.
+        (None, Image::File { sha256, .. }) => kept.planned.as_ref() == Some(sha256),
+        (None, _) => false,
+    };
+    if !is_left {
+        let left = left.map_or_else(|| "something else".to_owned(), Image::told);
+        return Err(Failure::Moved { path: path.to_owned(), what: format!("the run left {left}; now there is {}", now.told()) });
+    }
+    if *was == Image::Absent
+        && let Image::Directory { .. } = now
+    {
+        let inside = host.list(path)?.unwrap_or_default();
+        if !inside.is_empty() {
+            let mut plan = Plan::nothing("the directory holds what no change of the run put there");
+            let names: Vec<_> = inside.iter().take(5).map(|name| format!("`{name}`")).collect();
+            plan.warnings.push(format!("`{}` stays: it holds {}, which the run's changes did not make", path.display(), names.join(", ")));
+            return Ok(plan);
+        }
+    }
+    let mut changes = Vec::new();
+    restore(store, kept.secret, path, was, &now, &mut changes)?;
+    Ok(Plan::all("the run changed it", changes))
+}
+
+/// Adds the changes that put `was` where `now` is.
+fn restore(store: &Store, secret: bool, path: &Path, was: &Image, now: &Image, changes: &mut Vec<Change>) -> Result<(), Failure> {
+    let (path, mut before) = (path.to_owned(), now.before());
+    let stays = matches!((was, now), (Image::Directory { .. }, Image::Directory { .. }));
+    if *was == Image::Absent || (matches!(now, Image::Directory { .. }) && !stays) {
+        changes.push(Change::Remove { path: path.clone(), before });
+        before = Before::Absent;
+    }
+    match (was, now) {
+        (Image::Absent, _) => {}
+        (Image::File { sha256, dress, .. }, Image::File { sha256: same, dress: other, .. }) if sha256 == same => {
+            changes.push(Change::Attributes { path, before: other.attributes(false), after: dress.attributes(true), follow: false });
+        }
+        (Image::File { sha256, dress, .. }, _) => {
+            let content = store.content(sha256);
+            let content = content.ok_or_else(|| Failure::failed("its content from before the run is not kept on the host any more"))?;
+            changes.push(Change::Write {
+                path,
+                before,
+                after: Content::Bytes(content),
+                attributes: dress.attributes(true),
+                backup: false,
+                validate: None,
+                secret,
+                in_place: false,
+            });
+        }
+        (Image::Link(target), _) => changes.push(Change::Link { path, target: target.clone(), hard: false, before }),
+        (Image::Directory { dress, .. }, Image::Directory { dress: other, .. }) => {
+            changes.push(Change::Attributes { path, before: other.attributes(false), after: dress.attributes(true), follow: false });
+        }
+        (Image::Directory { dress, inside }, _) => {
+            if before != Before::Absent {
+                changes.push(Change::Remove { path: path.clone(), before });
+            }
+            changes.push(Change::Directory { path: path.clone(), attributes: dress.attributes(false) });
+            for (name, image) in inside {
+                restore(store, secret, &path.join(name), image, &Image::Absent, changes)?;
+            }
+        }
+        (Image::Other(why), _) => return Err(Failure::failed(format!("`{}` cannot be put back: {why}", path.display()))),
+    }
+    Ok(())
+}
+
+fn unit(name: &str, scope: &str, action: UnitAction, was: &UnitState, host: &dyn Probe) -> Result<Plan, Failure> {
+    let now = host.unit(name, scope)?;
+    let wanted = match action {
+        UnitAction::Start if !was.active && now.active => Some(UnitAction::Stop),
+        UnitAction::Stop if was.active && !now.active => Some(UnitAction::Start),
+        UnitAction::Restart if was.active => Some(UnitAction::Restart),
+        UnitAction::Restart if now.active => Some(UnitAction::Stop),
+        UnitAction::Reload if now.active => Some(UnitAction::Reload),
+        UnitAction::Enable if !was.enabled && now.enabled => Some(UnitAction::Disable),
+        UnitAction::Disable if was.enabled && !now.enabled => Some(UnitAction::Enable),
+        UnitAction::Mask if !was.masked && now.masked => Some(UnitAction::Unmask),
+        UnitAction::Unmask if was.masked && !now.masked => Some(UnitAction::Mask),
+        UnitAction::DaemonReload => Some(UnitAction::DaemonReload),
+        _ => None,
+    };
+    Ok(match wanted {
+        None => Plan::nothing("the unit is as it was before the run"),
+        Some(action) => {
+            Plan::one("the run changed the unit", Change::Unit { name: name.to_owned(), action, scope: scope.to_owned(), before: now })
+        }
+    })
+}
