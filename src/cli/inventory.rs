@@ -344,7 +344,7 @@ fn without_null(value: serde_json::Value) -> serde_json::Value {
 }
 
 /// Returns a value as JSON or YAML, keys sorted.
-fn form(value: &Value, yaml: bool) -> String {
+pub(super) fn form(value: &Value, yaml: bool) -> String {
     if yaml {
         return write_yaml(value, &YamlStyle { indent: 2, sort_keys: true, width: 80, block: Some(true) });
     }

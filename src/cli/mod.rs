@@ -46,6 +46,7 @@ pub mod runs;
 pub mod settings;
 pub mod show;
 mod show_html;
+pub mod template;
 pub mod undo;
 pub mod variables;
 pub mod vault;
@@ -92,6 +93,8 @@ enum Command {
     Config(settings::Arguments),
     /// Encrypt, decrypt, show and edit vaulted files
     Vault(vault::VaultCommand),
+    /// Show what a template or a condition gives
+    Template(template::Arguments),
     /// Show the manual of a module, or list the modules
     Doc(doc::Arguments),
     /// See it work: two simulated clusters, connected over real SSH on this machine
@@ -157,6 +160,7 @@ pub fn main() -> ExitCode {
         Command::Lint(arguments) => lint::run(&arguments),
         Command::Config(arguments) => settings::run(&arguments),
         Command::Vault(command) => vault::run(&command),
+        Command::Template(arguments) => template::run(&arguments),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::AgentTry | Command::AgentServe { .. } | Command::AgentKeep { .. } | Command::AgentAttach { .. } => {
