@@ -12,6 +12,7 @@ use super::template::ast::Template;
 use super::template::live::{Halt, Live, Origin, Outcome};
 use super::template::parse::{self, Syntax, Wrong};
 use super::template::place::locate;
+use super::template::resolve::with_line_ends;
 use super::{Truth, Variables, World};
 
 /// How many parsed templates are kept.
@@ -30,6 +31,7 @@ pub struct Engine {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Reading {
     Expression,
+    Condition,
     Inline,
     File(Box<Syntax>),
 }
@@ -70,7 +72,7 @@ impl Engine {
             return Ok(value.clone());
         }
         let run = Evaluator::new(self, vars);
-        let result = run.finish(value);
+        let result = run.finish(value).map(|value| if has_omitted(&value) { without_parts_omitted(&value) } else { value });
         settle(result, span_of(value))
     }
 
@@ -100,6 +102,13 @@ impl Engine {
     pub fn expression(&self, text: &str, span: Span, vars: &dyn Variables) -> Result<Value, Diagnostic> {
         let run = Evaluator::new(self, vars);
         settle(self.expression_live(&run, text, span).and_then(|live| run.freeze(&live)), Some(span))
+    }
+
+    fn condition_value(&self, text: &str, span: Span, vars: &dyn Variables) -> Result<Value, Diagnostic> {
+        let run = Evaluator::new(self, vars);
+        let template = self.cached(Reading::Condition, text, span, parse::condition);
+        let value = template.and_then(|template| run.run(&template, Origin { text: text.into(), span }));
+        settle(value.and_then(|live| run.freeze(&live)), Some(span))
     }
 
     fn expression_live(&self, run: &Evaluator<'_>, text: &str, span: Span) -> Outcome<Live> {
@@ -145,7 +154,7 @@ impl Engine {
                 .warn("deprecated: Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`");
             self.render(&Value::text(text, span), vars)?
         } else {
-            match self.expression(text, span, vars) {
+            match self.condition_value(text, span, vars) {
                 Err(error) if text.contains("{{") => {
                     return Err(error.hint("a condition is an expression already: write it without `{{ }}`"));
                 }
@@ -206,9 +215,8 @@ impl Engine {
         let result = run.run_text(&template, origin.clone());
         match run.at_start(result, origin) {
             // Statements swallow the newline behind them; the text still ends with as many as the template.
-            Ok(mut text) if syntax.keep_trailing_newline => {
-                let missing = newlines_at_end(&origin_text).saturating_sub(newlines_at_end(&text));
-                text.extend(std::iter::repeat_n('\n', missing));
+            Ok(text) if syntax.keep_trailing_newline => {
+                let text = with_line_ends(text, &origin_text);
                 Ok(Value::from(if newline == "\n" { text } else { text.replace('\n', &newline) }))
             }
             Ok(text) => Ok(Value::from(text.replace('\n', &newline))),
@@ -280,6 +288,20 @@ impl Engine {
     }
 }
 
+/// Whether any part of a value is `omit`, but not the whole.
+fn has_omitted(value: &Value) -> bool {
+    let part = |value: &Value| super::is_omit(value) || has_omitted(value);
+    match value {
+        Value::List(items) => items.iter().any(part),
+        Value::Map(map) => map.values().any(part),
+        _ => false,
+    }
+}
+
+fn without_parts_omitted(value: &Value) -> Value {
+    super::without_omitted(value).unwrap_or_else(|| value.clone())
+}
+
 /// Returns a type as a person says it.
 fn type_words(value: &Value) -> &'static str {
     match value {
@@ -318,6 +340,7 @@ pub(in crate::vars) fn settle(result: Outcome<Value>, span: Option<Span>) -> Res
 pub(in crate::vars) fn without_halt(halt: Halt) -> Diagnostic {
     match halt {
         Halt::Error(diagnostic) => *diagnostic,
+        Halt::Undefined(undefined) => undefined.diagnostic.clone(),
         Halt::Unknown(unknown) => {
             let Unknown { why } = &*unknown;
             Diagnostic::error(format!("this is not known in a check: {why}"))
@@ -368,8 +391,4 @@ fn apply_option(syntax: &mut Syntax, name: &str, value: &Value) {
         "keep_trailing_newline" => syntax.keep_trailing_newline = flag(),
         _ => {}
     }
-}
-/// Returns how many newlines a text ends with.
-fn newlines_at_end(text: &str) -> usize {
-    text.len() - text.trim_end_matches('\n').len()
 }

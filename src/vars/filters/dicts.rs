@@ -105,13 +105,18 @@ fn dict2items(call: &mut Call<'_, '_>) -> Outcome<Value> {
 }
 
 fn items2dict(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let key_name = call.text_or(0, "key_name", "key")?;
-    let value_name = call.text_or(1, "value_name", "value")?;
+    let key_name = call.argument(0, "key_name").unwrap_or_else(|| Value::str("key"));
+    let value_name = call.argument(1, "value_name").unwrap_or_else(|| Value::str("value"));
     let Value::List(items) = &call.subject else {
         return fail(format!("`items2dict` takes a list of dictionaries, not {}", call.subject.type_name()));
     };
-    let entries = items.iter().map(|item| match (item.get(&key_name), item.get(&value_name)) {
-        (Some(key), Some(value)) => Ok((key.clone(), value.clone())),
+    let part = |item: &Value, name: &Value| match item {
+        Value::Map(map) => Key::from_value(name).and_then(|name| crate::vars::template::operators::map_get(map, &name).cloned()),
+        Value::List(parts) => name.as_int().and_then(|at| parts.get(usize::try_from(at).ok()?).cloned()),
+        _ => None,
+    };
+    let entries = items.iter().map(|item| match (part(item, &key_name), part(item, &value_name)) {
+        (Some(key), Some(value)) => Ok((key, value)),
         _ => {
             fail(format!("`items2dict` takes items that have `{key_name}` and `{value_name}`; `key_name` and `value_name` say other names"))
         }

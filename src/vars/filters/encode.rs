@@ -10,7 +10,7 @@ use super::lists::Dice;
 use super::{Call, Filter, known};
 
 pub(super) const FILTERS: &[Filter] = &[
-    known("b64encode", |call| Ok(Value::from(base64::engine::general_purpose::STANDARD.encode(call.subject_text()?)))),
+    known("b64encode", |call| Ok(Value::from(base64::engine::general_purpose::STANDARD.encode(call.printed())))),
     known("b64decode", b64decode),
     known("md5", |call| hashed(&call.subject.to_string(), "md5")),
     known("sha1", |call| hashed(&call.subject.to_string(), "sha1")),
@@ -31,7 +31,7 @@ pub(super) const FILTERS: &[Filter] = &[
 ];
 
 fn b64decode(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let text: String = call.subject_text()?.chars().filter(|c| !c.is_whitespace()).collect();
+    let text: String = call.printed().chars().filter(|c| !c.is_whitespace()).collect();
     let engine = base64::engine::GeneralPurpose::new(
         &base64::alphabet::STANDARD,
         base64::engine::GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),

@@ -209,6 +209,7 @@ fn from_yaml(call: &mut Call<'_, '_>) -> Outcome<Value> {
 fn from_yaml_all(call: &mut Call<'_, '_>) -> Outcome<Value> {
     match &call.subject {
         Value::Str(text) => super::yaml::read(text).map(Value::list),
+        Value::Null => Ok(Value::list([])),
         other => Ok(other.clone()),
     }
 }

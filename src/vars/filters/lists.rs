@@ -26,8 +26,8 @@ pub(super) const FILTERS: &[Filter] = &[
     known("join", join),
     known("sort", sort),
     known("unique", unique),
-    known("min", |call| extreme(call, Ordering::Less)),
-    known("max", |call| extreme(call, Ordering::Greater)),
+    live("min", |run, subject, arguments| extreme_or_undefined(run, subject, arguments, "min")),
+    live("max", |run, subject, arguments| extreme_or_undefined(run, subject, arguments, "max")),
     known("sum", sum),
     known("groupby", groupby),
     known("random", random),
@@ -266,6 +266,17 @@ fn extreme(call: &mut Call<'_, '_>, wanted: Ordering) -> Outcome<Value> {
         }
     }
     best.map_or_else(|| fail(format!("there is no {} of an empty list", call.name)), |(_, item)| Ok(item))
+}
+
+/// The extreme of an empty list is undefined, which `default` may mend.
+fn extreme_or_undefined(run: &Evaluator<'_>, subject: Live, arguments: Arguments, name: &'static str) -> Outcome<Live> {
+    const LEAST: &Filter = &known("min", |call| extreme(call, Ordering::Less));
+    const MOST: &Filter = &known("max", |call| extreme(call, Ordering::Greater));
+    let value = run.freeze(&subject)?;
+    if items_of(&value).is_some_and(|items| items.is_empty()) {
+        return Ok(Live::undefined(Diagnostic::error(format!("there is no {name}: the list is empty"))));
+    }
+    super::apply(run, if name == "min" { LEAST } else { MOST }, Live::Value(value), arguments)
 }
 
 fn sum(call: &mut Call<'_, '_>) -> Outcome<Value> {

@@ -178,15 +178,17 @@ impl Call<'_, '_> {
         }
     }
 
-    /// Returns the subject as a text: lists and dictionaries are an error.
+    /// Returns the subject, which has to be a text.
     pub(in crate::vars) fn subject_text(&self) -> Outcome<String> {
         match &self.subject {
             Value::Str(text) => Ok(text.to_string()),
-            Value::List(_) | Value::Map(_) | Value::Null => {
-                fail(format!("the filter `{}` takes a text, not {}", self.name, self.subject.type_name()))
-            }
-            other => Ok(other.to_string()),
+            other => fail(format!("the filter `{}` takes a text, not {}", self.name, other.type_name())),
         }
+    }
+
+    /// Returns the subject as the text that Python's `str` makes of it.
+    pub(in crate::vars) fn printed(&self) -> String {
+        self.subject.to_string()
     }
 
     /// Returns the subject's items: of a list, the keys of a dictionary, the characters of a text.

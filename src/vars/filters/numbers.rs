@@ -21,6 +21,9 @@ pub(super) const FILTERS: &[Filter] = &[
     known("root", |call| {
         let base = call.argument(0, "base").and_then(|base| base.number()).map_or(2.0, Number::float);
         let of = number(call)?.float();
+        if base == 0.0 || (of < 0.0 && base == 2.0) {
+            return fail("`root` takes a number that is not negative, and a base that is not 0");
+        }
         let root = if base == 2.0 { of.sqrt() } else { of.powf(1.0 / base) };
         // 27 to the third is 3, not 2.9999999999999996.
         let near = root.round();
@@ -66,7 +69,7 @@ fn int(call: &mut Call<'_, '_>) -> Outcome<Value> {
             let lower = digits.to_ascii_lowercase();
             let digits = lower.strip_prefix(prefix).unwrap_or(&lower);
             if !(2..=36).contains(&base) {
-                return fail("`int` takes a base from 2 to 36");
+                return Ok(default);
             }
             match i64::from_str_radix(digits, base) {
                 Ok(number) if !digits.starts_with(['+', '-']) => Value::Int(sign * number),
@@ -94,7 +97,8 @@ fn bool_filter(call: &mut Call<'_, '_>) -> Outcome<Value> {
     if let Value::Null = call.subject {
         return Ok(Value::Bool(false));
     }
-    if let Some(flag) = to_bool(&call.subject) {
+    let padded = matches!(&call.subject, Value::Str(text) if text.trim().len() != text.len());
+    if let Some(flag) = to_bool(&call.subject).filter(|_| !padded) {
         return Ok(Value::Bool(flag));
     }
     if !matches!(&call.subject, Value::Str(text) if text.is_empty()) {
@@ -142,13 +146,7 @@ const UNITS: &[(char, f64)] = &[
 fn human_readable(call: &mut Call<'_, '_>) -> Outcome<Value> {
     let bits = call.flag(0, "isbits", false)?;
     let unit = call.text(1, "unit")?;
-    let size = match call.subject.number() {
-        Some(number) => number.float(),
-        None => match call.subject.to_string().trim().parse() {
-            Ok(number) => number,
-            Err(_) => return fail(format!("`human_readable` takes a number, not `{}`", call.subject)),
-        },
-    };
+    let size = number(call)?.float();
     let wanted = unit.and_then(|unit| unit.chars().next()).map(|unit| unit.to_ascii_uppercase());
     let (letter, factor) =
         UNITS.iter().find(|(letter, factor)| wanted.map_or(size >= *factor, |wanted| wanted == *letter)).copied().unwrap_or(('B', 1.0));

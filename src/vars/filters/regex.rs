@@ -177,7 +177,7 @@ fn expand(template: &str, captures: &Captures<'_>) -> Outcome<String> {
 }
 
 fn replace(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let text = call.subject_text()?;
+    let text = call.printed();
     let pattern = call.text_or(0, "pattern", "")?;
     let replacement = call.text_or(1, "replacement", "")?;
     let (ignorecase, multiline) = (call.flag(2, "ignorecase", false)?, call.flag(3, "multiline", false)?);
@@ -208,7 +208,7 @@ fn replace(call: &mut Call<'_, '_>) -> Outcome<Value> {
 }
 
 fn search(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let text = call.subject_text()?;
+    let text = call.printed();
     let pattern = call.text_or(0, "regex", "")?;
     let (mut ignorecase, mut multiline) = (false, false);
     for (name, value) in call.named() {
@@ -245,7 +245,7 @@ fn search(call: &mut Call<'_, '_>) -> Outcome<Value> {
 }
 
 fn find_all(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let text = call.subject_text()?;
+    let text = call.printed();
     let pattern = call.text_or(0, "regex", "")?;
     let multiline = call.flag(1, "multiline", false)?;
     let ignorecase = call.flag(2, "ignorecase", false)?;
@@ -271,11 +271,10 @@ fn escape(call: &mut Call<'_, '_>) -> Outcome<Value> {
     let special = match kind.as_str() {
         "python" => "()[]{}?*+-|^$\\.&~# \t\n\r\u{b}\u{c}",
         "posix_basic" => "[]\\.*^$",
-        "posix_extended" => "()[]{}?*+|^$\\.",
-        other => return fail(format!("`re_type` is python, posix_basic or posix_extended, not `{other}`")),
+        other => return fail(format!("`re_type` is python or posix_basic, not `{other}`")),
     };
     let mut out = String::new();
-    for c in call.subject_text()?.chars() {
+    for c in call.printed().chars() {
         if special.contains(c) {
             out.push('\\');
         }

@@ -56,6 +56,11 @@ fn mandatory(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Ou
 
 /// Returns the part that a dotted name such as `a.0.b` leads to.
 pub(super) fn path(run: &Evaluator<'_>, value: &Live, name: &Value) -> Outcome<Live> {
+    path_or(run, value, name, None)
+}
+
+/// As [`path`], with a default for what is missing.
+fn path_or(run: &Evaluator<'_>, value: &Live, name: &Value, default: Option<&Live>) -> Outcome<Live> {
     let Value::Str(name) = name else {
         return Ok(run.item(value, &Live::Value(name.clone()))?.unwrap_or_else(|| none_such(&name.to_string())));
     };
@@ -66,10 +71,12 @@ pub(super) fn path(run: &Evaluator<'_>, value: &Live, name: &Value) -> Outcome<L
             Some(found) => Some(found),
             None => run.item(&current, &Live::str(step))?,
         };
-        match found {
-            Some(found) => current = found,
-            None => return Ok(none_such(step)),
-        }
+        current = match (found, default) {
+            (Some(found), _) => found,
+            // What a step lacks is the default, and the next step looks into that.
+            (None, Some(default)) => default.clone(),
+            (None, None) => return Ok(none_such(step)),
+        };
     }
     Ok(current)
 }
@@ -86,7 +93,7 @@ fn map(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<
     if let Some(attribute) = attribute {
         let attribute = run.known(&attribute)?;
         let default = arguments.take(usize::MAX, "default");
-        let found = items.iter().map(|item| match (path(run, item, &attribute)?, &default) {
+        let found = items.iter().map(|item| match (path_or(run, item, &attribute, default.as_ref())?, &default) {
             (Live::Undefined(_), Some(default)) => Ok(default.clone()),
             (found, _) => Ok(found),
         });
@@ -143,7 +150,10 @@ fn select(run: &Evaluator<'_>, subject: &Live, mut arguments: Arguments, keep: b
 fn attr(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<Live> {
     let Some(name) = arguments.take(0, "name") else { return fail("`attr` takes a name") };
     let name = run.text(&name)?;
-    Ok(run.attribute(&subject, &name)?.unwrap_or_else(|| none_such(&name)))
+    // Entries of a dictionary are no attributes of it; its methods are.
+    let entry = matches!(&subject, Live::Value(Value::Map(_)) | Live::Dict(_)) && !crate::vars::template::methods::has(&subject, &name);
+    let found = if entry { None } else { run.attribute(&subject, &name)? };
+    Ok(found.unwrap_or_else(|| none_such(&name)))
 }
 
 fn type_debug(_: &Evaluator<'_>, subject: Live, _: Arguments) -> Outcome<Live> {

@@ -2,7 +2,7 @@
 
 use crate::value::Value;
 use crate::vars::template::live::{Live, Outcome, fail};
-use crate::vars::template::text_methods::{capitalized, split, stripped};
+use crate::vars::template::text_methods::{capitalized, lines as python_lines, split, stripped};
 
 use super::{Call, Filter, known};
 
@@ -37,7 +37,7 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     known("format", |call| {
         let (positional, named) = (call.rest(0), call.named());
-        let pattern = call.subject_text()?;
+        let pattern = call.printed();
         let right = if named.is_empty() {
             Live::Tuple(std::rc::Rc::new(positional.into_iter().map(Live::Value).collect()))
         } else {
@@ -92,7 +92,7 @@ fn indent(call: &mut Call<'_, '_>) -> Outcome<Value> {
     };
     let first = call.flag(1, "first", false)?;
     let blank = call.flag(2, "blank", false)?;
-    let text = call.subject.to_string() + "\n";
+    let text = call.subject_text()? + "\n";
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -126,38 +126,81 @@ fn truncate(call: &mut Call<'_, '_>) -> Outcome<Value> {
 }
 
 fn wordwrap(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let width = call.size(0, "width", 79)?.max(1);
+    let width = call.int(0, "width")?.unwrap_or(79);
     let break_long = call.flag(1, "break_long_words", true)?;
     let newline = call.text(2, "wrapstring")?.unwrap_or_else(|| "\n".to_owned());
-    call.flag(3, "break_on_hyphens", true)?;
-    let text = call.subject.to_string();
-    let lines = text.lines().map(|line| {
-        let mut wrapped: Vec<String> = vec![String::new()];
-        for word in line.split(' ') {
-            let mut word = word.to_owned();
-            let current = wrapped.last().map_or(0, |line| line.chars().count());
-            let fits = current + usize::from(current > 0) + word.chars().count() <= width;
-            if !fits && current > 0 {
-                wrapped.push(String::new());
-            }
-            while break_long && word.chars().count() > width {
-                let head: String = word.chars().take(width).collect();
-                word = word.chars().skip(width).collect();
-                if let Some(last) = wrapped.last_mut() {
-                    last.push_str(&head);
+    let hyphens = call.flag(3, "break_on_hyphens", true)?;
+    let text = call.subject_text()?;
+    let Some(width) = usize::try_from(width).ok().filter(|width| *width > 0) else {
+        return fail("`wordwrap` takes a width of at least 1");
+    };
+    let lines = python_lines(&text, false).into_iter().map(|line| wrapped(&line, width, break_long, hyphens).join(&newline));
+    Ok(Value::from(lines.collect::<Vec<_>>().join(&newline)))
+}
+
+/// Splits a line where it may be broken: into words, the blanks between them and, with `hyphens`, the parts of compound words.
+fn chunks(line: &str, hyphens: bool) -> Vec<String> {
+    let mut out: Vec<String> = Vec::new();
+    let chars: Vec<char> = line.chars().collect();
+    let letter = |at: usize| chars.get(at).is_some_and(|c| c.is_alphabetic());
+    let mut word = String::new();
+    for (at, c) in chars.iter().enumerate() {
+        let blank = c.is_whitespace();
+        if !word.is_empty() && blank != word.ends_with(char::is_whitespace) {
+            out.push(std::mem::take(&mut word));
+        }
+        word.push(*c);
+        // A hyphen with two letters before it and two behind it (a hyphen may stand between those).
+        let before = at >= 2 && letter(at - 1) && (letter(at - 2) || (at >= 3 && chars.get(at - 2) == Some(&'-') && letter(at - 3)));
+        let behind = letter(at + 1) && (letter(at + 2) || (chars.get(at + 2) == Some(&'-') && letter(at + 3)));
+        if hyphens && *c == '-' && before && behind {
+            out.push(std::mem::take(&mut word));
+        }
+    }
+    out.extend(Some(word).filter(|word| !word.is_empty()));
+    out
+}
+
+/// Fills lines up to `width`, as Python's `textwrap`: blanks at the end of a line go, those at the start of the first stay.
+fn wrapped(line: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<String> {
+    let mut rest: std::collections::VecDeque<String> = chunks(line, hyphens).into();
+    let size = |text: &str| text.chars().count();
+    let blank = |text: &str| text.chars().all(char::is_whitespace);
+    let mut lines = Vec::new();
+    while !rest.is_empty() {
+        let mut current: Vec<String> = Vec::new();
+        let mut length = 0;
+        if !lines.is_empty() && rest.front().is_some_and(|chunk| blank(chunk)) {
+            rest.pop_front();
+        }
+        while let Some(chunk) = rest.pop_front_if(|chunk| length + size(chunk) <= width) {
+            length += size(&chunk);
+            current.push(chunk);
+        }
+        if let Some(long) = rest.front_mut().filter(|chunk| size(chunk) > width) {
+            if break_long {
+                let room = width.saturating_sub(length).max(1);
+                // A compound word is cut behind its last hyphen that fits.
+                let head: String = long.chars().take(room).collect();
+                let cut = head.rfind('-').filter(|at| hyphens && size(long) > room && head[..*at].contains(|c| c != '-'));
+                let cut = cut.map_or(head.len(), |at| at + 1);
+                let tail = long.split_off(cut);
+                current.push(std::mem::replace(long, tail));
+                if long.is_empty() {
+                    rest.pop_front();
                 }
-                wrapped.push(String::new());
-            }
-            if let Some(last) = wrapped.last_mut() {
-                if !last.is_empty() {
-                    last.push(' ');
-                }
-                last.push_str(&word);
+            } else if current.is_empty() {
+                current.extend(rest.pop_front());
             }
         }
-        wrapped.join(&newline)
-    });
-    Ok(Value::from(lines.collect::<Vec<_>>().join(&newline)))
+        if current.last().is_some_and(|chunk| blank(chunk)) {
+            current.pop();
+        }
+        if !current.is_empty() {
+            lines.push(current.concat());
+        }
+    }
+    lines
 }
 
 /// How a kind of comment looks: begin, decoration, end.
@@ -187,7 +230,7 @@ fn comment(call: &mut Call<'_, '_>) -> Outcome<Value> {
     if let Some(name) = settings.keys().next() {
         return fail(format!("the filter `comment` has no argument `{name}`"));
     }
-    let subject = call.subject.to_string();
+    let subject = call.subject_text()?;
     let line = |line: &str| if line.is_empty() { decoration.trim_end().to_owned() } else { format!("{decoration}{line}") };
     let mut lines = Vec::new();
     if !begin.is_empty() {

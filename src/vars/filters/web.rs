@@ -76,6 +76,8 @@ fn decoded(text: &str) -> String {
 fn urlsplit(call: &mut Call<'_, '_>) -> Outcome<Value> {
     let part = call.text_or(0, "query", "")?;
     let text = call.subject_text()?;
+    // As Python: blanks and controls at the start go, and line ends anywhere.
+    let text = text.trim_start_matches(|c: char| c <= ' ').replace(['\t', '\r', '\n'], "");
     let (rest, fragment) = text.split_once('#').unwrap_or((&text, ""));
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     let named = |scheme: &str| {

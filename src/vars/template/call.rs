@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::value::{Key, Value};
 
 use super::ast::{Argument, Expr, Kind};
-use super::live::{Function, Live, LoopState, MacroFunction, Outcome, fail};
+use super::live::{Function, Live, LoopState, MacroFunction, Outcome, fail, or_undefined};
 use super::{Evaluator, Frame, globals, methods};
 
 /// The name under which a `{% call %}` block hands itself to the macro.
@@ -69,18 +69,19 @@ impl Evaluator<'_> {
             }
             if self.function_attribute(&receiver, name)?.is_none() && methods::has(&receiver, name) {
                 let arguments = self.arguments(arguments, frame)?;
-                return methods::call(self, &receiver, name, arguments);
+                return or_undefined(methods::call(self, &receiver, name, arguments));
             }
             let function = match self.attribute(&receiver, name)? {
                 Some(function) => function,
                 None => {
                     let message = format!("{} has no method `{name}`", receiver.type_name());
                     let known = methods::names(&receiver);
-                    return Err(crate::source::Diagnostic::error(message).did_you_mean(name, known.iter().copied()).into());
+                    let diagnostic = crate::source::Diagnostic::error(message).did_you_mean(name, known.iter().copied());
+                    return Ok(self.missing(diagnostic, frame, callee.at));
                 }
             };
             let arguments = self.arguments(arguments, frame)?;
-            return self.call(&function, arguments, frame);
+            return or_undefined(self.call(&function, arguments, frame));
         }
         let function = self.eval(callee, frame)?;
         if let Live::Undefined(undefined) = &function {
@@ -91,10 +92,10 @@ impl Evaluator<'_> {
                     diagnostic = diagnostic.hint(format!("`{name}` is a filter: write `value | {name}`"));
                 }
             }
-            return Err(diagnostic.into());
+            return Ok(self.missing(diagnostic, frame, callee.at));
         }
         let arguments = self.arguments(arguments, frame)?;
-        self.call(&function, arguments, frame)
+        or_undefined(self.call(&function, arguments, frame))
     }
 
     pub(in crate::vars) fn call(&self, function: &Live, mut arguments: Arguments, frame: &mut Frame) -> Outcome<Live> {
@@ -165,8 +166,7 @@ impl Evaluator<'_> {
         if let Some(caller) = caller {
             frame.locals.push(("caller".into(), caller));
         }
-        let text = self.deeper("a macro", || self.body_text(&decl.body, &mut frame))?;
-        Ok(Live::str(text))
+        self.deeper("a macro", || self.body_value(&decl.body, &mut frame))
     }
 
     /// Returns what `loop`, `self`, a namespace, a macro or an imported template has under `name`.

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::source::Diagnostic;
-use crate::value::{Key, Value};
+use crate::value::{Key, Lazy, Text, Value};
 
 use super::ast::{Expr, Kind};
-use super::live::{Function, Halt, Live, Outcome, fail};
+use super::live::{Function, Halt, Live, Outcome, fail, or_undefined};
 use super::methods;
 use super::operators;
 use super::{Evaluator, Frame, globals};
@@ -25,6 +25,10 @@ impl Evaluator<'_> {
 
     fn eval_kind(&self, expr: &Expr, frame: &mut Frame) -> Outcome<Live> {
         match &*expr.kind {
+            Kind::Const(Value::Lazy(lazy)) => match &**lazy {
+                Lazy::Template(text) => self.lazy(&Lazy::Template(Text { text: text.text.clone(), span: frame.origin.span })),
+                Lazy::Vault(_) => self.lazy(lazy),
+            },
             Kind::Const(value) => Ok(Live::Value(value.clone())),
             Kind::Var(name) => self.name(name, expr, frame),
             Kind::List(items) => self.eval_parts(items, frame).map(Live::list),
@@ -41,8 +45,8 @@ impl Evaluator<'_> {
                     return Ok(value);
                 }
                 let key = self.eval(key, frame)?;
-                if let Live::Undefined(_) = key {
-                    return Ok(key);
+                if let Live::Undefined(undefined) = key {
+                    return Err(Halt::Undefined(undefined));
                 }
                 let found = self.item(&value, &key)?;
                 match found {
@@ -113,12 +117,12 @@ impl Evaluator<'_> {
                     None => frame.get(super::statements::BLOCK_TEXT).unwrap_or_else(|| Live::str("")),
                 };
                 let arguments = self.arguments(arguments, frame)?;
-                crate::vars::filters::apply(self, filter, subject, arguments)
+                or_undefined(crate::vars::filters::apply(self, filter, subject, arguments))
             }
             Kind::Test { test, subject, arguments } => {
                 let subject = self.eval(subject, frame)?;
                 let arguments = self.arguments(arguments, frame)?;
-                crate::vars::tests::apply(self, test, &subject, arguments).map(|holds| Live::Value(Value::Bool(holds)))
+                or_undefined(crate::vars::tests::apply(self, test, &subject, arguments).map(|holds| Live::Value(Value::Bool(holds))))
             }
             Kind::Call { callee, arguments } => self.call_expression(callee, arguments, frame),
         }
@@ -341,7 +345,7 @@ impl Evaluator<'_> {
             Live::Dict(entries) => !entries.borrow().is_empty(),
             Live::Tuple(items) => !items.is_empty(),
             Live::Undefined(undefined) if undefined.silent => false,
-            Live::Undefined(undefined) => return Err(undefined.diagnostic.clone().into()),
+            Live::Undefined(undefined) => return Err(Halt::Undefined(undefined.clone())),
             Live::Function(_) | Live::Vars | Live::HostVars | Live::Host(_) => true,
         })
     }

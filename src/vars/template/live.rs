@@ -19,6 +19,8 @@ use super::{Frame, Module};
 pub(in crate::vars) enum Halt {
     /// Something is wrong; the innermost expression adds the place.
     Error(Box<Diagnostic>),
+    /// What is not there was used; the filter, test, call or variable around it is then undefined too.
+    Undefined(Rc<Undefined>),
     /// The result depends on what a check cannot know.
     Unknown(Arc<Unknown>),
     /// `{% break %}`
@@ -33,6 +35,14 @@ pub(in crate::vars) type Outcome<T> = Result<T, Halt>;
 /// Stops with a message.
 pub(in crate::vars) fn fail<T>(message: impl Into<String>) -> Outcome<T> {
     Err(Diagnostic::error(message).into())
+}
+
+/// Makes what stopped on something undefined an undefined value, as Ansible does around filters, tests, calls and variables.
+pub(in crate::vars) fn or_undefined(result: Outcome<Live>) -> Outcome<Live> {
+    match result {
+        Err(Halt::Undefined(undefined)) => Ok(Live::Undefined(undefined)),
+        other => other,
+    }
 }
 
 impl From<Diagnostic> for Halt {

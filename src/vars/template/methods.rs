@@ -28,7 +28,7 @@ pub(super) fn names(value: &Live) -> &'static [&'static str] {
 }
 
 /// Whether `value` has the method `name`.
-pub(super) fn has(value: &Live, name: &str) -> bool {
+pub(in crate::vars) fn has(value: &Live, name: &str) -> bool {
     if name == "has_key" {
         return false;
     }

@@ -12,7 +12,7 @@ mod output;
 pub(in crate::vars) mod parse;
 pub(in crate::vars) mod place;
 mod prepare;
-mod resolve;
+pub(in crate::vars) mod resolve;
 mod statements;
 pub(in crate::vars) mod text_methods;
 

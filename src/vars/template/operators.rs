@@ -231,6 +231,10 @@ pub(in crate::vars) fn order(left: &Value, right: &Value) -> Option<Option<Order
     }
 }
 
+fn as_key(value: &Value) -> Outcome<Key> {
+    Key::from_value(value).map_or_else(|| fail(format!("a {} cannot be a key of a dictionary", value.type_name())), Ok)
+}
+
 /// Whether `item` is in `container`.
 pub(in crate::vars) fn contains(run: &Evaluator<'_>, container: &Live, item: &Live) -> Outcome<bool> {
     let item = run.known(item)?;
@@ -242,7 +246,7 @@ pub(in crate::vars) fn contains(run: &Evaluator<'_>, container: &Live, item: &Li
             }
         }
         Live::Dict(entries) => {
-            return Ok(Key::from_value(&item).is_some_and(|key| entries.borrow().contains_key(&key)));
+            return Ok(entries.borrow().contains_key(&as_key(&item)?));
         }
         _ => {}
     }
@@ -262,7 +266,7 @@ pub(in crate::vars) fn contains(run: &Evaluator<'_>, container: &Live, item: &Li
                 None => Ok(false),
             }
         }
-        Value::Map(map) => Ok(Key::from_value(&item).is_some_and(|key| map_get(map, &key).is_some())),
+        Value::Map(map) => Ok(map_get(map, &as_key(&item)?).is_some()),
         other => fail(format!("`in` takes a list, dictionary or text on its right side, not {}", other.type_name())),
     }
 }

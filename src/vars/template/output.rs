@@ -3,7 +3,7 @@
 use crate::value::Value;
 
 use super::Evaluator;
-use super::live::{Live, Outcome, fail};
+use super::live::{Halt, Live, Outcome, fail};
 
 /// Collects what a template prints.
 #[derive(Default)]
@@ -48,7 +48,7 @@ impl Output {
     /// Returns the value printed, with its own type when it is the only one.
     pub(super) fn into_native(self, run: &Evaluator<'_>) -> Outcome<Live> {
         match self.single {
-            Some(Live::Undefined(undefined)) => Err(undefined.diagnostic.clone().into()),
+            Some(Live::Undefined(undefined)) => Err(Halt::Undefined(undefined)),
             Some(Live::Function(_)) if self.pieces == 1 => fail("the template gives a function, not a value; call it with `()`"),
             Some(value) => Ok(value),
             None if self.pieces == 0 => Ok(Live::Value(Value::Null)),

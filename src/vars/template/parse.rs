@@ -7,7 +7,7 @@ use std::sync::Arc;
 use minijinja::machinery::{ast as mj, parse};
 use minijinja::syntax::SyntaxConfig;
 
-use crate::source::Diagnostic;
+use crate::source::{Diagnostic, Span};
 use crate::value::Value;
 
 use super::ast::{Argument, At, Binary, Block, Comparison, Expr, For, Kind, Macro, Stmt, StmtKind, Target, Template};
@@ -23,14 +23,14 @@ pub(in crate::vars) struct Syntax {
     pub trim_blocks: bool,
     pub lstrip_blocks: bool,
     pub keep_trailing_newline: bool,
-    /// In playbooks a backslash in a template's string stands for itself; in template files it escapes.
+    /// In `{{ }}` of playbooks a backslash in a string stands for itself; in tags, conditions and template files it escapes.
     pub literal_backslashes: bool,
 }
 
 impl Syntax {
     /// Returns how texts of playbooks and variable files are read.
     pub(in crate::vars) fn inline() -> Self {
-        Self { literal_backslashes: true, ..Self::file() }
+        Self { literal_backslashes: true, keep_trailing_newline: false, ..Self::file() }
     }
 
     /// Returns how template files are read.
@@ -78,7 +78,7 @@ pub(in crate::vars) fn template(text: &str, syntax: &Syntax) -> Result<Template,
     let text = if syntax.keep_trailing_newline { text } else { text.strip_suffix('\n').unwrap_or(text) };
     let prepared = prepare(text, syntax);
     let tree = parse(&prepared.text, "template", syntax.config()?).map_err(|error| syntax_error(&error, &prepared))?;
-    let mut lower = Lower { prepared: &prepared, blocks: HashMap::new() };
+    let mut lower = Lower { prepared: &prepared, blocks: HashMap::new(), templates_in_texts: false };
     let mj::Stmt::Template(root) = &tree else { return Err(Wrong::new(At::default(), "this is no template")) };
     let body = lower.body(&root.children)?;
     Ok(Template { body, blocks: lower.blocks })
@@ -86,13 +86,21 @@ pub(in crate::vars) fn template(text: &str, syntax: &Syntax) -> Result<Template,
 
 /// Reads an expression without braces.
 pub(in crate::vars) fn expression(text: &str) -> Result<Template, Wrong> {
+    braceless(text, &Syntax::inline(), false)
+}
+
+/// Reads a condition: a backslash in its texts escapes, and they may be templates themselves.
+pub(in crate::vars) fn condition(text: &str) -> Result<Template, Wrong> {
+    braceless(text, &Syntax::file(), true)
+}
+
+fn braceless(text: &str, syntax: &Syntax, templates_in_texts: bool) -> Result<Template, Wrong> {
     // The braces make it one line of a template, so that one path reads both; they are subtracted from every place.
     let wrapped = format!("{{{{({text}\n)}}}}");
-    let syntax = Syntax::inline();
-    let mut prepared = prepare(&wrapped, &syntax);
+    let mut prepared = prepare(&wrapped, syntax);
     prepared.lead = 3;
     let tree = parse(&prepared.text, "expression", syntax.config()?).map_err(|error| syntax_error(&error, &prepared))?;
-    let mut lower = Lower { prepared: &prepared, blocks: HashMap::new() };
+    let mut lower = Lower { prepared: &prepared, blocks: HashMap::new(), templates_in_texts };
     let mj::Stmt::Template(root) = &tree else { return Err(Wrong::new(At::default(), "this is no expression")) };
     if root.children.len() != 1 || !matches!(root.children.first(), Some(mj::Stmt::EmitExpr(_))) {
         return Err(Wrong::new(At { start: 0, end: u32::try_from(text.len()).unwrap_or(0) }, "this is not one expression"));
@@ -153,6 +161,8 @@ const TAGS: &[&str] = &[
 struct Lower<'p> {
     prepared: &'p Prepared,
     blocks: HashMap<Arc<str>, Arc<Block>>,
+    /// Whether a text may be a template itself, as in conditions.
+    templates_in_texts: bool,
 }
 
 impl Lower<'_> {
@@ -293,7 +303,10 @@ impl Lower<'_> {
         let at = self.at(expr.span());
         let kind = match expr {
             mj::Expr::Var(node) => Kind::Var(node.id.into()),
-            mj::Expr::Const(node) => Kind::Const(constant(&node.value)),
+            mj::Expr::Const(node) => Kind::Const(match constant(&node.value) {
+                Value::Str(text) if self.templates_in_texts => Value::text(&text, Span::default()),
+                other => other,
+            }),
             mj::Expr::Slice(node) => {
                 let mut part = |part: &Option<mj::Expr<'_>>| part.as_ref().map(|part| self.expression(part)).transpose();
                 let parts = [part(&node.start)?, part(&node.stop)?, part(&node.step)?];

@@ -133,7 +133,7 @@ fn code<'t>(out: &mut Prepared, rest: &'t str, end: &str, is_variable: bool, syn
         match c {
             '\'' | '"' => {
                 let stop = string_end(&rest[at..], c);
-                string(out, &rest[at..at + stop], syntax);
+                string(out, &rest[at..at + stop], syntax.literal_backslashes && is_variable);
                 at += stop;
                 previous = c;
                 continue;
@@ -187,8 +187,8 @@ fn string_end(text: &str, quote: char) -> usize {
     text.len()
 }
 
-/// Writes a string literal whose escapes the parser understands as Jinja2 (template files) or Ansible (playbooks) would.
-fn string(out: &mut Prepared, literal: &str, syntax: &Syntax) {
+/// Writes a string literal whose escapes the parser understands as Jinja2 (tags, template files) or Ansible (`{{ }}` of playbooks) would.
+fn string(out: &mut Prepared, literal: &str, literal_backslashes: bool) {
     let mut chars = literal.chars().peekable();
     while let Some(c) = chars.next() {
         if c != '\\' {
@@ -196,7 +196,7 @@ fn string(out: &mut Prepared, literal: &str, syntax: &Syntax) {
             continue;
         }
         let next = chars.peek().copied();
-        if syntax.literal_backslashes {
+        if literal_backslashes {
             // Of an escaped quote the backslash stays too, as in Ansible.
             out.insert(if matches!(next, Some('\'' | '"')) { "\\\\" } else { "\\" });
             out.text.push('\\');

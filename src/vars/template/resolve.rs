@@ -6,10 +6,18 @@ use crate::source::Diagnostic;
 use crate::value::{Key, Lazy, Map, Text, Value};
 
 use super::ast::{At, Template};
-use super::live::{Function, Halt, Live, Origin, Outcome, fail};
+use super::live::{Function, Halt, Live, Origin, Outcome, fail, or_undefined};
 use super::output::Output;
 use super::place::locate;
 use super::{Evaluator, Frame, has_lazy};
+
+/// Returns `printed` with as many line ends at its end as the template has: parsing drops the last, statements those behind them.
+pub(in crate::vars) fn with_line_ends(mut printed: String, template: &str) -> String {
+    let at_end = |text: &str| text.len() - text.trim_end_matches('\n').len();
+    let missing = at_end(template).saturating_sub(at_end(&printed));
+    printed.extend(std::iter::repeat_n('\n', missing));
+    printed
+}
 
 impl Evaluator<'_> {
     /// Returns the variable `name`, rendered; `None` when there is none.
@@ -61,7 +69,12 @@ impl Evaluator<'_> {
             }
             Lazy::Template(Text { text, span }) => {
                 let template = self.engine.template(text, *span)?;
-                self.deeper("a template", || self.run(&template, Origin { text: text.as_str().into(), span: *span }))
+                let origin = Origin { text: text.as_str().into(), span: *span };
+                let live = or_undefined(self.deeper("a template", || self.run(&template, origin)))?;
+                Ok(match live {
+                    Live::Value(Value::Str(printed)) if text.ends_with('\n') => Live::str(with_line_ends(printed.to_string(), text)),
+                    other => other,
+                })
             }
         }
     }
@@ -75,7 +88,11 @@ impl Evaluator<'_> {
         match value {
             // Changed no more: the template is over.
             Live::Value(value) => Ok(Live::Value(value)),
-            other => self.freeze(&other).map(Live::Value),
+            other => match self.freeze(&other) {
+                // A part is undefined: only who uses that part has to know.
+                Err(Halt::Undefined(_)) => Ok(other),
+                frozen => frozen.map(Live::Value),
+            },
         }
     }
 
@@ -102,7 +119,7 @@ impl Evaluator<'_> {
                     .deeper("a value", || entries.iter().map(|(key, item)| Ok((key.clone(), self.part(item)?))).collect::<Outcome<Map>>());
                 map.map(Value::from)
             }
-            Live::Undefined(undefined) => Err(undefined.diagnostic.clone().into()),
+            Live::Undefined(undefined) => Err(Halt::Undefined(undefined.clone())),
             Live::Vars => {
                 let mut map = Map::new();
                 for name in self.vars.names() {

@@ -8,7 +8,7 @@ use crate::source::Diagnostic;
 use crate::value::Value;
 
 use super::ast::{At, Block, Expr, For, Stmt, StmtKind, Target, Template};
-use super::live::{Function, Halt, Live, LoopState, MacroFunction, Origin, Outcome, fail};
+use super::live::{Function, Halt, Live, LoopState, MacroFunction, Origin, Outcome, fail, or_undefined};
 use super::output::Output;
 use super::{Evaluator, Frame, Module};
 
@@ -95,17 +95,17 @@ impl Evaluator<'_> {
                 self.placed(result, frame, at)
             }
             StmtKind::SetBlock { target, filter, body } => {
-                let text = self.captured(body, frame)?;
+                let printed = or_undefined(self.captured(body, frame))?;
                 let value = match filter {
-                    Some(filter) => self.filtered(filter, text, frame)?,
-                    None => Live::str(text),
+                    Some(filter) => self.filtered(filter, printed, frame)?,
+                    None => printed,
                 };
                 let result = self.assign(target, value, frame);
                 self.placed(result, frame, at)
             }
             StmtKind::FilterBlock { filter, body } => {
-                let text = self.captured(body, frame)?;
-                let value = self.filtered(filter, text, frame)?;
+                let printed = or_undefined(self.captured(body, frame))?;
+                let value = self.filtered(filter, printed, frame)?;
                 out.value(value, self)
             }
             StmtKind::Body(body) => {
@@ -164,19 +164,19 @@ impl Evaluator<'_> {
         }
     }
 
-    /// Returns what `body` prints.
-    fn captured(&self, body: &[Stmt], frame: &mut Frame) -> Outcome<String> {
+    /// Returns what `body` prints: a value of its own type where that is all.
+    fn captured(&self, body: &[Stmt], frame: &mut Frame) -> Outcome<Live> {
         let mut inner = Output::default();
         let mark = frame.open();
         let result = self.statements(body, frame, &mut inner);
         frame.close(mark);
         result?;
-        inner.into_text(self)
+        inner.into_native(self)
     }
 
-    fn filtered(&self, filter: &Expr, text: String, frame: &mut Frame) -> Outcome<Live> {
+    fn filtered(&self, filter: &Expr, printed: Live, frame: &mut Frame) -> Outcome<Live> {
         let mark = frame.open();
-        frame.locals.push((BLOCK_TEXT.into(), Live::str(text)));
+        frame.locals.push((BLOCK_TEXT.into(), printed));
         let result = self.eval(filter, frame);
         frame.close(mark);
         result
@@ -281,7 +281,7 @@ impl Evaluator<'_> {
             }
             Live::Value(Value::Unknown(unknown)) => return Err(Halt::Unknown(unknown.clone())),
             Live::Undefined(undefined) if undefined.silent => Vec::new(),
-            Live::Undefined(undefined) => return Err(undefined.diagnostic.clone().into()),
+            Live::Undefined(undefined) => return Err(Halt::Undefined(undefined.clone())),
             Live::Vars => self.vars.names().into_iter().map(Live::str).collect(),
             Live::Host(vars) => vars.names().into_iter().map(Live::str).collect(),
             Live::HostVars => self.vars.host_names().into_iter().map(Live::str).collect(),
@@ -365,10 +365,10 @@ impl Evaluator<'_> {
     }
 
     /// Runs a macro's body in its own frame and returns what it prints.
-    pub(super) fn body_text(&self, body: &[Stmt], frame: &mut Frame) -> Outcome<String> {
+    pub(super) fn body_value(&self, body: &[Stmt], frame: &mut Frame) -> Outcome<Live> {
         let mut inner = Output::default();
         self.statements(body, frame, &mut inner)?;
-        inner.into_text(self)
+        inner.into_native(self)
     }
 
     /// Runs `loop(items)` of a recursive loop.

@@ -343,7 +343,7 @@ pub(in crate::vars) fn split(text: &str, separator: Option<&str>, most: Option<u
 }
 
 /// Splits into lines as Python's `splitlines`.
-fn lines(text: &str, keep: bool) -> Vec<String> {
+pub(in crate::vars) fn lines(text: &str, keep: bool) -> Vec<String> {
     let mut out = Vec::new();
     let mut rest = text;
     while !rest.is_empty() {

@@ -10,13 +10,9 @@ pub(super) const TESTS: &[Test] = &[
     known("match", |given| pattern(given, "match")),
     known("search", |given| pattern(given, "search")),
     known("regex", |given| pattern(given, "search")),
-    known("uri", |given| address(given, None)),
-    known("url", |given| {
-        address(given, Some(&["ftp", "ftps", "http", "https", "ws", "wss", "sftp", "ssh", "git", "file", "ldap", "ldaps"]))
-    }),
-    known("urn", |given| {
-        Ok(given.subject.as_str().is_some_and(|text| text.to_ascii_lowercase().starts_with("urn:") && text.split(':').count() > 2))
-    }),
+    known("uri", |given| Ok(address(given, None))),
+    known("url", |given| Ok(address(given, None) && given.subject.as_str().is_some_and(has_host))),
+    known("urn", |given| Ok(address(given, Some("urn")))),
     known("vaulted_file", |given| {
         let path = std::path::PathBuf::from(given.subject.to_string());
         match given.run.engine.world().read(&path) {
@@ -44,16 +40,35 @@ fn pattern(given: &Given<'_, '_>, default: &str) -> Outcome<bool> {
     }
 }
 
-fn address(given: &Given<'_, '_>, default: Option<&[&str]>) -> Outcome<bool> {
-    let Some(text) = given.subject.as_str() else { return Ok(false) };
-    let Some((scheme, rest)) = text.split_once(':') else { return Ok(false) };
-    let named = scheme.chars().next().is_some_and(|c| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    let allowed = match given.argument(0, "schemes") {
-        Some(Value::List(schemes)) if !schemes.is_empty() => schemes.iter().any(|known| known.as_str() == Some(scheme)),
-        _ => default.is_none_or(|known| known.contains(&scheme)),
+/// Returns the scheme of an address, small; empty where it has none.
+fn scheme(text: &str) -> (String, &str) {
+    let named = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
     };
-    let has_host =
-        default.is_none() || rest.strip_prefix("//").is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/') || scheme == "file");
-    Ok(named && allowed && has_host && !rest.is_empty())
+    match text.trim_start_matches(|c: char| c <= ' ').split_once(':') {
+        Some((scheme, rest)) if named(scheme) => (scheme.to_lowercase(), rest),
+        _ => (String::new(), text),
+    }
+}
+
+/// Any text is an address, as in Ansible; what is asked is its scheme.
+fn address(given: &Given<'_, '_>, wanted: Option<&str>) -> bool {
+    let text = match &given.subject {
+        Value::Str(text) => text.to_string(),
+        Value::Null => String::new(),
+        _ => return false,
+    };
+    let (scheme, _) = scheme(&text);
+    match (wanted, given.argument(0, "schemes")) {
+        (Some(wanted), _) => scheme == wanted,
+        (None, Some(Value::List(schemes))) if !schemes.is_empty() => schemes.iter().any(|known| known.as_str() == Some(&*scheme)),
+        (None, Some(Value::Str(schemes))) if !schemes.is_empty() => schemes.contains(&scheme),
+        _ => true,
+    }
+}
+
+fn has_host(text: &str) -> bool {
+    let (scheme, rest) = scheme(text);
+    let host = rest.strip_prefix("//").map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    scheme == "file" || host.is_some_and(|host| !host.is_empty())
 }
