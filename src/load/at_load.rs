@@ -28,6 +28,14 @@ impl World for AtLoad {
 
     fn warn(&self, _message: &str) {}
 
+    fn seal(&self, text: &str, password: &str, salt: Option<&str>, label: &str) -> Result<String, String> {
+        crate::load::vault::seal_with(text, password, salt, label)
+    }
+
+    fn open(&self, armoured: &str, password: &str) -> Result<String, String> {
+        crate::load::vault::open_with(armoured, password)
+    }
+
     fn folder(&self) -> PathBuf {
         std::env::current_dir().unwrap_or_default()
     }

@@ -58,7 +58,7 @@ mod task;
 mod then;
 pub mod undo;
 pub mod window;
-mod world;
+pub(crate) mod world;
 
 #[cfg(test)]
 mod fake;

@@ -21,6 +21,23 @@ pub(super) struct Outside {
     pub(super) hands: Arc<dyn Hands>,
 }
 
+/// Runs a command line on the controller, in `folder`, and returns what it printed.
+///
+/// # Errors
+/// Says why it did not run, or how it failed.
+pub fn piped(command: &str, folder: &Path) -> Result<Vec<u8>, String> {
+    let program = Program {
+        argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
+        chdir: Some(folder.to_owned()).filter(|folder| folder.is_dir()),
+        ..Program::default()
+    };
+    let output = Host::new().vouched(&program).map_err(|failure| failure.to_string())?;
+    match output.rc {
+        0 => Ok(output.stdout),
+        rc => Err(format!("ended with return code {rc}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}
+
 impl World for Outside {
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic> {
         let plain = self.library.unvault(armoured, span)?;
@@ -53,16 +70,15 @@ impl World for Outside {
     }
 
     fn pipe(&self, command: &str) -> Result<Vec<u8>, String> {
-        let program = Program {
-            argv: ["/bin/sh", "-c", command].map(str::to_owned).to_vec(),
-            chdir: Some(self.search.playbook_folder.clone()).filter(|folder| folder.is_dir()),
-            ..Program::default()
-        };
-        let output = Host::new().vouched(&program).map_err(|failure| failure.to_string())?;
-        match output.rc {
-            0 => Ok(output.stdout),
-            rc => Err(format!("ended with return code {rc}: {}", String::from_utf8_lossy(&output.stderr).trim())),
-        }
+        piped(command, &self.search.playbook_folder)
+    }
+
+    fn seal(&self, text: &str, password: &str, salt: Option<&str>, label: &str) -> Result<String, String> {
+        crate::load::vault::seal_with(text, password, salt, label)
+    }
+
+    fn open(&self, armoured: &str, password: &str) -> Result<String, String> {
+        crate::load::vault::open_with(armoured, password)
     }
 
     fn keep(&self, path: &Path, text: &str) -> Result<(), String> {

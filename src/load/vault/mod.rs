@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::source::{Diagnostic, Kind, Node, Severity, Sources, Span, yaml};
 use crate::value::has_template_marks;
-use crate::value::secret::Redactor;
+use crate::value::secret::{Redactor, Secret};
 
 pub mod format;
 pub mod private;
@@ -224,6 +224,28 @@ pub fn encrypt_salted(text: &[u8], secret: &VaultSecret, salt: Option<&str>) -> 
     Ok(Keys::derive(secret.password.reveal(), &salt).seal(text, &salt, &secret.label).armoured())
 }
 
+/// Encrypts `text` with a password that is no secret of the run's vault; without a salt a new one is made.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn seal_with(text: &str, password: &str, salt: Option<&str>, label: &str) -> Result<String, String> {
+    let secret = VaultSecret { label: label.to_owned(), password: Secret::new(password.to_owned()), origin: "a template".to_owned() };
+    match salt {
+        Some(salt) => Ok(Keys::derive(password, salt.as_bytes()).seal(text.as_bytes(), salt.as_bytes(), label).armoured()),
+        None => encrypt_with(text.as_bytes(), &secret).map_err(|error| error.message),
+    }
+}
+
+/// Decrypts a vaulted text with a password that is no secret of the run's vault.
+///
+/// # Errors
+/// Says what is wrong with the text, or that the password is not its own.
+pub fn open_with(armoured: &str, password: &str) -> Result<String, String> {
+    let sealed = Sealed::parse(armoured.as_bytes()).map_err(|why| format!("this is no vaulted text: {why}"))?;
+    let plain = Keys::derive(password, &sealed.salt).open(&sealed).ok_or("the password does not open this vaulted text")?;
+    String::from_utf8(plain).map_err(|_| "the vaulted text is not UTF-8".to_owned())
+}
+
 /// Returns the system's words without Rust's "(os error 2)".
 fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
@@ -233,7 +255,6 @@ fn plain(error: &std::io::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::secret::Secret;
 
     fn secret(label: &str, password: &str) -> VaultSecret {
         VaultSecret { label: label.to_owned(), password: Secret::new(password.to_owned()), origin: "a test".to_owned() }

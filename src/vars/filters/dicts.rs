@@ -3,20 +3,21 @@
 use std::sync::Arc;
 
 use crate::value::{Key, Map, Value};
-use crate::vars::template::live::{Live, Outcome, fail};
+use crate::vars::template::Evaluator;
+use crate::vars::template::call::Arguments;
+use crate::vars::template::live::{Halt, Live, Outcome, fail, or_undefined};
 
 use super::lists::{caseless, map_of};
-use super::{Call, Filter, carries, known};
+use super::{Call, Filter, carries, known, live};
 
 pub(super) const FILTERS: &[Filter] = &[
     carries("combine", combine),
     carries("dict2items", dict2items),
     carries("items2dict", items2dict),
-    carries("extract", extract),
-    carries("ternary", ternary),
+    live("extract", extract_or_undefined),
+    live("ternary", ternary),
     known("dictsort", dictsort),
     known("rekey_on_member", rekey),
-    known("json_query", |_| fail("the filter `json_query` is not supported yet; use `selectattr` and `map(attribute=...)`")),
 ];
 
 /// How `combine` joins lists.
@@ -75,6 +76,9 @@ fn spread(value: &Value, out: &mut Vec<Arc<Map>>) -> Outcome<()> {
 }
 
 fn merge(low: &Map, high: &Map, recursive: bool, lists: Lists) -> Map {
+    if low == high {
+        return high.clone();
+    }
     let mut out = low.clone();
     for (key, value) in high {
         let merged = match (out.get(key), value) {
@@ -137,18 +141,31 @@ fn extract(call: &mut Call<'_, '_>) -> Outcome<Value> {
     for key in keys {
         match call.run.item(&current, &Live::Value(key.clone()))? {
             Some(found) => current = found,
-            None => return fail(format!("`extract`: there is no `{key}`")),
+            None => return Err(undefined(format!("`extract`: there is no `{key}`"))),
         }
     }
     call.run.freeze(&current)
 }
 
-fn ternary(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let (yes, no) = (call.needed(0, "true_val")?, call.needed(1, "false_val")?);
-    let none = call.argument(2, "none_val").filter(|none| !none.is_null());
-    Ok(match (&call.subject, none) {
-        (Value::Null, Some(none)) => none,
-        (subject, _) if crate::vars::template::operators::plain_truth(subject) => yes,
+fn undefined(message: String) -> Halt {
+    let diagnostic = crate::source::Diagnostic::error(message);
+    Halt::Undefined(std::rc::Rc::new(crate::vars::template::live::Undefined { diagnostic, silent: false }))
+}
+
+/// What is not there is undefined, also as one of the items that `map('extract', ...)` gives.
+fn extract_or_undefined(run: &Evaluator<'_>, subject: Live, arguments: Arguments) -> Outcome<Live> {
+    const EXTRACT: &Filter = &carries("extract", extract);
+    or_undefined(super::apply(run, EXTRACT, subject, arguments))
+}
+
+/// Only the side that is taken has to be defined.
+fn ternary(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<Live> {
+    let (yes, no, none) = (arguments.take(0, "true_val"), arguments.take(1, "false_val"), arguments.take(2, "none_val"));
+    let (Some(yes), Some(no)) = (yes, no) else { return fail("`ternary` takes a value for true and one for false") };
+    let none = none.filter(|none| !matches!(none, Live::Value(Value::Null)));
+    Ok(match (&subject, none) {
+        (Live::Value(Value::Null), Some(none)) => none,
+        _ if run.truth(&subject)? => yes,
         _ => no,
     })
 }

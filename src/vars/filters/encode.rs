@@ -2,11 +2,11 @@
 
 use base64::Engine as _;
 use md5::Digest;
+use sha3::Digest as _;
 
 use crate::value::Value;
 use crate::vars::template::live::{Outcome, fail};
 
-use super::lists::Dice;
 use super::{Call, Filter, known};
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -21,13 +21,8 @@ pub(super) const FILTERS: &[Filter] = &[
     }),
     known("to_uuid", to_uuid),
     known("password_hash", password_hash),
-    known("vault", |_| fail("the filter `vault` is not supported; use `windlass vault encrypt-string`")),
-    known("unvault", |call| {
-        let text = call.subject_text()?;
-        let plain = call.run.engine.world().unvault(&text, crate::source::Span::default())?;
-        call.run.engine.world().secret(&plain);
-        Ok(Value::Str(plain))
-    }),
+    known("vault", vault),
+    known("unvault", unvault),
 ];
 
 fn b64decode(call: &mut Call<'_, '_>) -> Outcome<Value> {
@@ -56,7 +51,15 @@ fn hashed(text: &str, kind: &str) -> Outcome<Value> {
         "sha256" => hex(&sha2::Sha256::digest(bytes)),
         "sha384" => hex(&sha2::Sha384::digest(bytes)),
         "sha512" => hex(&sha2::Sha512::digest(bytes)),
-        other => return fail(format!("`{other}` is no hash known here; use md5, sha1, sha224, sha256, sha384 or sha512")),
+        "sha3_224" => hex(&sha3::Sha3_224::digest(bytes)),
+        "sha3_256" => hex(&sha3::Sha3_256::digest(bytes)),
+        "sha3_384" => hex(&sha3::Sha3_384::digest(bytes)),
+        "sha3_512" => hex(&sha3::Sha3_512::digest(bytes)),
+        "blake2b" => hex(&blake2::Blake2b512::digest(bytes)),
+        "blake2s" => hex(&blake2::Blake2s256::digest(bytes)),
+        other => {
+            return fail(format!("`{other}` is no hash known here; there are md5, sha1, sha224 to sha512, sha3_*, blake2b and blake2s"));
+        }
     }))
 }
 
@@ -74,53 +77,51 @@ fn to_uuid(call: &mut Call<'_, '_>) -> Outcome<Value> {
     Ok(Value::from(uuid::Uuid::new_v5(&namespace, call.subject.to_string().as_bytes()).to_string()))
 }
 
-/// Returns a salt of `length` letters; with a seed always the same.
-fn salt(length: usize) -> String {
-    const LETTERS: &[u8] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    let mut dice = Dice::new(None);
-    (0..length).filter_map(|_| LETTERS.get(dice.below(LETTERS.len())).map(|byte| char::from(*byte))).collect()
-}
-
 fn password_hash(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let kind = call.text_or(0, "hashtype", "sha512")?;
-    let given = call.text(1, "salt")?;
-    call.argument(2, "salt_size");
-    let rounds = call.int(3, "rounds")?;
-    call.argument(4, "encrypt");
-    call.argument(5, "ident");
-    let password = call.subject.to_string();
-    call.run.engine.world().secret(&password);
-    let text = crypt(&password, &kind, given.as_deref(), rounds)?;
-    call.run.engine.world().secret(&text);
+    let settings = super::crypt::Settings {
+        kind: call.text_or(0, "hashtype", "sha512")?,
+        salt: call.text(1, "salt")?,
+        salt_size: call.int(2, "salt_size")?.and_then(|size| usize::try_from(size).ok()),
+        rounds: call.int(3, "rounds")?,
+        ident: call.text(4, "ident")?,
+    };
+    let password = match &call.subject {
+        Value::List(_) | Value::Map(_) => return fail("`password_hash` takes a text"),
+        other => other.to_string(),
+    };
+    let world = call.run.engine.world();
+    world.secret(&password);
+    let text = super::crypt::hashed(&password, &settings)?;
+    world.secret(&text);
     Ok(Value::from(text))
 }
 
-/// Returns the hash of a password in crypt's form.
-pub(in crate::vars) fn crypt(password: &str, kind: &str, given: Option<&str>, rounds: Option<i64>) -> Outcome<String> {
-    let salt = given.map_or_else(|| salt(16), str::to_owned);
-    if !salt.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '/') || salt.is_empty() || salt.len() > 16 {
-        return fail("a salt is made of 1 to 16 letters, digits, `.` and `/`");
-    }
-    let count = |default: usize| rounds.map_or(default, |rounds| usize::try_from(rounds).unwrap_or(default)).clamp(1000, 999_999_999);
-    let wrong = |_| crate::source::Diagnostic::error("the password cannot be hashed with these settings");
-    match kind {
-        "sha512" | "sha512_crypt" => {
-            let rounds = count(656_000);
-            let params = sha_crypt::Sha512Params::new(rounds).map_err(wrong)?;
-            let hash = sha_crypt::sha512_crypt_b64(password.as_bytes(), salt.as_bytes(), &params).map_err(wrong)?;
-            Ok(format!("$6${}{salt}${hash}", shown_rounds(rounds)))
-        }
-        "sha256" | "sha256_crypt" => {
-            let rounds = count(535_000);
-            let params = sha_crypt::Sha256Params::new(rounds).map_err(wrong)?;
-            let hash = sha_crypt::sha256_crypt_b64(password.as_bytes(), salt.as_bytes(), &params).map_err(wrong)?;
-            Ok(format!("$5${}{salt}${hash}", shown_rounds(rounds)))
-        }
-        other => fail(format!("`password_hash` makes sha512 and sha256, not `{other}`")),
-    }
+fn vault(call: &mut Call<'_, '_>) -> Outcome<Value> {
+    let secret = call.text_or(0, "secret", "")?;
+    let salt = call.text(1, "salt")?;
+    let label = call.text_or(2, "vault_id", "filter_default")?;
+    call.flag(3, "wrap_object", false)?;
+    let text = call.subject_text()?;
+    let world = call.run.engine.world();
+    [&secret, &text].iter().for_each(|text| world.secret(text));
+    world.seal(&text, &secret, salt.as_deref(), &label).map_or_else(fail, |sealed| Ok(Value::from(sealed)))
 }
 
-/// The number of rounds is told unless it is crypt's own default.
-fn shown_rounds(rounds: usize) -> String {
-    if rounds == 5000 { String::new() } else { format!("rounds={rounds}$") }
+fn unvault(call: &mut Call<'_, '_>) -> Outcome<Value> {
+    let secret = call.text(0, "secret")?;
+    call.text(1, "vault_id")?;
+    let text = call.subject_text()?;
+    let world = call.run.engine.world();
+    if !text.trim_start().starts_with("$ANSIBLE_VAULT;") {
+        return Ok(Value::from(text));
+    }
+    let plain = match &secret {
+        None => world.unvault(&text, crate::source::Span::default())?,
+        Some(secret) => match world.open(&text, secret) {
+            Ok(plain) => plain.into(),
+            Err(why) => return fail(why),
+        },
+    };
+    world.secret(&plain);
+    Ok(Value::Str(plain))
 }

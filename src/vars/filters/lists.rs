@@ -122,7 +122,7 @@ fn slice(call: &mut Call<'_, '_>) -> Outcome<Value> {
     let mut rest = items.into_iter();
     Ok(Value::list((0..slices).map(|at| {
         let mut slice: Vec<_> = rest.by_ref().take(per + usize::from(at < extra)).collect();
-        if let Some(fill) = fill.as_ref().filter(|_| at >= extra && extra > 0) {
+        if let Some(fill) = fill.as_ref().filter(|_| at >= extra) {
             slice.push(fill.clone());
         }
         Value::list(slice)

@@ -8,12 +8,17 @@ use crate::vars::template::Evaluator;
 use crate::vars::template::call::Arguments;
 use crate::vars::template::live::{Halt, Live, Outcome, fail};
 
+pub(in crate::vars) mod address;
+mod community;
+pub(in crate::vars) mod crypt;
 pub(in crate::vars) mod dicts;
 pub(in crate::vars) mod encode;
+mod ip;
 mod json;
 pub(in crate::vars) mod lists;
 mod numbers;
 mod paths;
+mod query;
 pub(in crate::vars) mod regex;
 mod select;
 mod sets;
@@ -68,6 +73,9 @@ const ALL: &[&[Filter]] = &[
     regex::FILTERS,
     time::FILTERS,
     web::FILTERS,
+    ip::FILTERS,
+    community::FILTERS,
+    query::FILTERS,
 ];
 
 /// Returns the filter `name`, with or without the name of its collection.

@@ -56,7 +56,11 @@ fn int(call: &mut Call<'_, '_>) -> Outcome<Value> {
     Ok(match &call.subject {
         Value::Bool(flag) => Value::Int(i64::from(*flag)),
         Value::Int(number) => Value::Int(*number),
-        Value::Float(number) => whole(*number).unwrap_or(default),
+        Value::Float(number) if number.is_finite() => match whole(*number) {
+            Some(number) => number,
+            None => return fail("the number does not fit in 64 bits"),
+        },
+        Value::Float(_) => default,
         Value::Str(text) => {
             let text = text.trim().replace('_', "");
             let (sign, digits) = text.strip_prefix('-').map_or((1, text.strip_prefix('+').unwrap_or(&text)), |digits| (-1, digits));
@@ -73,7 +77,8 @@ fn int(call: &mut Call<'_, '_>) -> Outcome<Value> {
             }
             match i64::from_str_radix(digits, base) {
                 Ok(number) if !digits.starts_with(['+', '-']) => Value::Int(sign * number),
-                _ => text.parse::<f64>().ok().filter(|_| base == 10).and_then(whole).unwrap_or(default),
+                _ if !digits.is_empty() && digits.chars().all(|c| c.is_digit(base)) => return fail("the number does not fit in 64 bits"),
+                _ => text.parse::<f64>().ok().and_then(whole).unwrap_or(default),
             }
         }
         _ => default,

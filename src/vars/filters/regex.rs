@@ -142,7 +142,12 @@ fn expand(template: &str, captures: &Captures<'_>) -> Outcome<String> {
             out.push('\\');
             break;
         };
-        if c.is_ascii_digit() {
+        if c == '0' {
+            // Octal, as in Python: `\\0` is no group.
+            let digits: String = rest.chars().take(3).take_while(|c| ('0'..='7').contains(c)).collect();
+            out.extend(u32::from_str_radix(&digits, 8).ok().and_then(char::from_u32));
+            rest = &rest[digits.len()..];
+        } else if c.is_ascii_digit() {
             let digits: String = rest.chars().take(2).take_while(char::is_ascii_digit).collect();
             let number: usize = digits.parse().unwrap_or(0);
             if number >= captures.len() {
@@ -221,6 +226,7 @@ fn search(call: &mut Call<'_, '_>) -> Outcome<Value> {
     }
     let groups = call.rest(1);
     let regex = compiled(&pattern, ignorecase, multiline, false)?;
+    let groups = groups.iter().map(|group| group_named(&group.to_string())).collect::<Outcome<Vec<_>>>()?;
     let captures = match regex.captures(&text) {
         Ok(Some(captures)) => captures,
         Ok(None) => return Ok(Value::Null),
@@ -231,17 +237,28 @@ fn search(call: &mut Call<'_, '_>) -> Outcome<Value> {
     }
     let mut out = Vec::new();
     for group in groups {
-        let group = group.to_string();
-        let found = if let Some(name) = group.strip_prefix("\\g<").and_then(|name| name.strip_suffix('>')) {
-            name.parse().map_or_else(|_| captures.name(name), |number| captures.get(number))
-        } else if let Some(number) = group.strip_prefix('\\').and_then(|number| number.parse().ok()) {
-            captures.get(number)
-        } else {
-            return fail(format!("`regex_search` names groups as `\\\\1` or `\\\\g<name>`, not `{group}`"));
+        let (known, found) = match &group {
+            Ok(number) => (*number < captures.len(), captures.get(*number)),
+            Err(name) => (regex.capture_names().any(|known| known == Some(name)), captures.name(name)),
         };
+        if !known {
+            let name = group.map_or_else(|name| name, |number| number.to_string());
+            return fail(format!("`regex_search`: the pattern has no group `{name}`"));
+        }
         out.push(found.map_or(Value::Null, |group| Value::str(group.as_str())));
     }
     Ok(Value::list(out))
+}
+
+/// Reads `\\1` or `\\g<name>`.
+fn group_named(group: &str) -> Outcome<Result<usize, String>> {
+    if let Some(name) = group.strip_prefix("\\g<").and_then(|name| name.strip_suffix('>')) {
+        return Ok(name.parse().map_err(|_| name.to_owned()));
+    }
+    match group.strip_prefix('\\').and_then(|number| number.parse().ok()) {
+        Some(number) => Ok(Ok(number)),
+        None => fail(format!("`regex_search` names groups as `\\1` or `\\g<name>`, not `{group}`")),
+    }
 }
 
 fn find_all(call: &mut Call<'_, '_>) -> Outcome<Value> {

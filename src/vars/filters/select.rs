@@ -7,7 +7,7 @@ use crate::source::Diagnostic;
 use crate::value::{Key, Value};
 use crate::vars::template::Evaluator;
 use crate::vars::template::call::Arguments;
-use crate::vars::template::live::{Live, Outcome, fail};
+use crate::vars::template::live::{Halt, Live, Outcome, fail};
 use crate::vars::tests;
 
 use super::{Filter, apply, find, live, unknown};
@@ -86,7 +86,10 @@ fn none_such(name: &str) -> Live {
 }
 
 fn map(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<Live> {
-    let items = run.iterate(&subject)?;
+    if let Some(Live::Undefined(undefined)) = undefined_argument(&arguments) {
+        return Err(Halt::Undefined(undefined.clone()));
+    }
+    let items = if run.truth(&subject)? { run.iterate(&subject)? } else { Vec::new() };
     // With a filter named first, `attribute=` is that filter's own: `map('map', attribute='x')`.
     let own = arguments.positional.is_empty();
     let attribute = arguments.named.iter().position(|(name, _)| own && &**name == "attribute").map(|at| arguments.named.remove(at).1);
@@ -111,6 +114,11 @@ fn map(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<
     mapped.collect::<Outcome<Vec<_>>>().map(Live::list)
 }
 
+fn undefined_argument(arguments: &Arguments) -> Option<&Live> {
+    let all = arguments.positional.iter().chain(arguments.named.iter().map(|(_, value)| value));
+    all.into_iter().find(|value| matches!(value, Live::Undefined(_)))
+}
+
 fn select(run: &Evaluator<'_>, subject: &Live, mut arguments: Arguments, keep: bool, by_attribute: bool) -> Outcome<Live> {
     let attribute = if by_attribute {
         if arguments.positional.is_empty() {
@@ -127,8 +135,12 @@ fn select(run: &Evaluator<'_>, subject: &Live, mut arguments: Arguments, keep: b
         let Some(test) = tests::find(&name) else { return Err(tests::unknown(&name).into()) };
         Some(test)
     };
+    if let Some(Live::Undefined(undefined)) = undefined_argument(&arguments) {
+        return Err(Halt::Undefined(undefined.clone()));
+    }
     let mut kept = Vec::new();
-    for item in run.iterate(subject)? {
+    let items = if run.truth(subject)? { run.iterate(subject)? } else { Vec::new() };
+    for item in items {
         let looked_at = match &attribute {
             Some(attribute) => path(run, &item, attribute)?,
             None => item.clone(),
@@ -161,7 +173,11 @@ fn type_debug(_: &Evaluator<'_>, subject: Live, _: Arguments) -> Outcome<Live> {
 }
 
 fn list(run: &Evaluator<'_>, subject: Live, _: Arguments) -> Outcome<Live> {
-    run.iterate(&subject).map(Live::list)
+    let items = run.iterate(&subject)?;
+    match items.iter().find_map(|item| if let Live::Undefined(undefined) = item { Some(undefined.clone()) } else { None }) {
+        Some(undefined) => Err(Halt::Undefined(undefined)),
+        None => Ok(Live::list(items)),
+    }
 }
 
 fn items(run: &Evaluator<'_>, subject: Live, _: Arguments) -> Outcome<Live> {

@@ -173,7 +173,8 @@ fn wrapped(line: &str, width: usize, break_long: bool, hyphens: bool) -> Vec<Str
         if !lines.is_empty() && rest.front().is_some_and(|chunk| blank(chunk)) {
             rest.pop_front();
         }
-        while let Some(chunk) = rest.pop_front_if(|chunk| length + size(chunk) <= width) {
+        while rest.front().is_some_and(|chunk| length + size(chunk) <= width) {
+            let Some(chunk) = rest.pop_front() else { break };
             length += size(&chunk);
             current.push(chunk);
         }
@@ -231,20 +232,22 @@ fn comment(call: &mut Call<'_, '_>) -> Outcome<Value> {
         return fail(format!("the filter `comment` has no argument `{name}`"));
     }
     let subject = call.subject_text()?;
-    let line = |line: &str| if line.is_empty() { decoration.trim_end().to_owned() } else { format!("{decoration}{line}") };
-    let mut lines = Vec::new();
+    let bare = decoration.trim_end();
+    let lined = format!("{decoration}{}", subject.replace(&newline, &format!("{newline}{decoration}")));
+    // Blanks go where a line holds nothing but the decoration; the last line keeps them.
+    let lined = lined.replace(&format!("{decoration}{newline}"), &format!("{bare}{newline}"));
+    let mut out = String::new();
     if !begin.is_empty() {
-        lines.push(begin);
+        out.push_str(&format!("{begin}{newline}"));
     }
     if !prefix.is_empty() {
-        lines.extend(std::iter::repeat_n(prefix, before));
+        let line = if prefix == newline { newline.clone() } else { format!("{prefix}{newline}") };
+        out.push_str(&line.repeat(before));
     }
-    lines.extend(subject.split('\n').map(line));
-    if !postfix.is_empty() {
-        lines.extend(std::iter::repeat_n(postfix, after));
-    }
+    out.push_str(&lined);
+    out.push_str(&format!("{newline}{postfix}").repeat(after));
     if !end.is_empty() {
-        lines.push(end);
+        out.push_str(&format!("{newline}{end}"));
     }
-    Ok(Value::from(lines.join(&newline)))
+    Ok(Value::from(out))
 }

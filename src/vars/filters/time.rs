@@ -5,11 +5,14 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 
 use crate::value::Value;
-use crate::vars::template::live::{Outcome, fail};
+use crate::vars::template::Evaluator;
+use crate::vars::template::call::Arguments;
+use crate::vars::template::live::{Live, Outcome, fail};
+use crate::vars::template::moment::Moment;
 
-use super::{Call, Filter, known};
+use super::{Call, Filter, known, live};
 
-pub(super) const FILTERS: &[Filter] = &[known("strftime", strftime), known("to_datetime", to_datetime)];
+pub(super) const FILTERS: &[Filter] = &[known("strftime", strftime), live("to_datetime", to_datetime)];
 
 fn formatted(time: &Zoned, format: &str) -> Outcome<Value> {
     match jiff::fmt::strtime::format(format, time) {
@@ -18,11 +21,11 @@ fn formatted(time: &Zoned, format: &str) -> Outcome<Value> {
     }
 }
 
-/// Returns the time now, as text: a template has no other use of it.
-pub(in crate::vars) fn now(utc: bool, format: Option<&str>) -> Outcome<Value> {
+/// Returns the time now as a text.
+pub(in crate::vars) fn now(utc: bool, format: &str) -> Outcome<Value> {
     let now = Zoned::now();
     let now = if utc { now.with_time_zone(TimeZone::UTC) } else { now };
-    formatted(&now, format.unwrap_or("%Y-%m-%d %H:%M:%S.%6f"))
+    formatted(&now, format)
 }
 
 fn strftime(call: &mut Call<'_, '_>) -> Outcome<Value> {
@@ -45,14 +48,16 @@ fn strftime(call: &mut Call<'_, '_>) -> Outcome<Value> {
     formatted(&time, &format)
 }
 
-/// Returns the text of a time in the form that sorts and compares; what Python's `datetime` prints.
-fn to_datetime(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let format = call.text_or(0, "format", "%Y-%m-%d %H:%M:%S")?;
-    let text = call.subject_text()?;
-    let parsed = jiff::fmt::strtime::parse(&format, &text);
+fn to_datetime(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<Live> {
+    let format = arguments.take(0, "format").map(|format| run.text(&format)).transpose()?;
+    let format = format.unwrap_or_else(|| "%Y-%m-%d %H:%M:%S".to_owned());
+    let Value::Str(text) = run.known(&subject)? else {
+        return fail(format!("`to_datetime` takes a text, not {}", subject.type_name()));
+    };
+    let parsed = jiff::fmt::strtime::parse(&format, &*text);
     let time = parsed.and_then(|parsed| parsed.to_datetime().or_else(|_| parsed.to_date().map(DateTime::from)));
     match time {
-        Ok(time) => Ok(Value::from(time.strftime("%Y-%m-%d %H:%M:%S").to_string())),
+        Ok(time) => Ok(Live::Moment(Moment::Time(time))),
         Err(error) => fail(format!("`{text}` does not fit the format `{format}`: {error}")),
     }
 }

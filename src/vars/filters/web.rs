@@ -148,6 +148,10 @@ fn without_tags(text: &str) -> String {
 fn xmlattr(call: &mut Call<'_, '_>) -> Outcome<Value> {
     let space = call.flag(0, "autospace", true)?;
     let map = call.subject_map()?;
+    let odd = |key: &&crate::value::Key| key.as_str().is_none_or(|key| key.contains(|c: char| c.is_whitespace() || "/>=".contains(c)));
+    if let Some(key) = map.keys().find(odd) {
+        return fail(format!("`{key}` is no name of an attribute"));
+    }
     let attributes: Vec<String> = map
         .iter()
         .filter(|(_, value)| !value.is_null())

@@ -208,12 +208,14 @@ fn lines(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
 }
 
 fn ini(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    options_in_terms(request, &["file", "section", "type", "default", "re", "encoding"]);
     let file = request.text("file").unwrap_or_else(|| "ansible.ini".to_owned());
     let section = request.text("section").unwrap_or_else(|| "global".to_owned());
     let properties = request.text("type").is_some_and(|kind| kind == "properties");
     let default = request.option("default");
     let by_pattern = request.flag("re", false);
-    request.flag("case_sensitive", false);
+    let case_sensitive = request.flag("case_sensitive", false);
+    let allow_none = request.flag("allow_none", false);
     request.text("encoding");
     let text = read(request.run, "files", &file)?;
     let mut current = String::new();
@@ -225,6 +227,12 @@ fn ini(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
             && (properties || current == section)
         {
             entries.push((key.trim().to_owned(), value.trim().to_owned()));
+        } else if !line.contains(['=', ':']) && allow_none {
+            if properties || current == section {
+                entries.push((line.to_owned(), String::new()));
+            }
+        } else if !line.contains(['=', ':']) {
+            return fail(format!("`ini`: the line `{line}` of `{file}` is no `key = value`; `allow_none=true` lets it be"));
         }
     }
     let mut out = Vec::new();
@@ -235,7 +243,7 @@ fn ini(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
             out.extend(entries.iter().filter(|(name, _)| regex.is_match(name).unwrap_or(false)).map(|(_, value)| Value::str(value)));
             continue;
         }
-        match entries.iter().rev().find(|(name, _)| name.eq_ignore_ascii_case(&key)) {
+        match entries.iter().rev().find(|(name, _)| if case_sensitive { *name == key } else { name.eq_ignore_ascii_case(&key) }) {
             Some((_, value)) => out.push(Value::str(value)),
             None => out.push(default.clone().unwrap_or_else(|| Value::str(""))),
         }
@@ -243,7 +251,27 @@ fn ini(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     Ok(out)
 }
 
+/// Takes `name=value` words out of the first term, as in `'key file=a.csv col=2'`: the old way to give options.
+fn options_in_terms(request: &mut Request<'_, '_>, names: &[&'static str]) {
+    for term in &mut request.terms {
+        let text = term.to_string();
+        let is_option = |word: &&str| word.split_once('=').is_some_and(|(name, _)| names.contains(&name));
+        let options: Vec<String> = text.split_whitespace().filter(is_option).map(str::to_owned).collect();
+        if options.is_empty() {
+            continue;
+        }
+        let key: Vec<&str> = text.split_whitespace().filter(|word| !is_option(word)).collect();
+        *term = Value::from(key.join(" "));
+        for option in options {
+            if let Some((name, value)) = option.split_once('=') {
+                request.options.push((name.into(), Value::str(value)));
+            }
+        }
+    }
+}
+
 fn csvfile(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    options_in_terms(request, &["file", "delimiter", "col", "keycol", "default", "encoding"]);
     let file = request.text("file").unwrap_or_else(|| "ansible.csv".to_owned());
     let delimiter = match request.text("delimiter").unwrap_or_else(|| "TAB".to_owned()).as_str() {
         "TAB" | "\\t" | "\t" => '\t',

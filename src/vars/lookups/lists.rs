@@ -19,7 +19,7 @@ pub(super) const LOOKUPS: &[Lookup] = &[
     lookup("indexed_items", |request| {
         Ok(one_level(&request.terms).into_iter().enumerate().map(|(at, item)| Value::list([Value::from(at), item])).collect())
     }),
-    lookup("nested", |request| nested(&lists(request)?)),
+    lookup("nested", nested_rows),
     lookup("cartesian", |request| nested(&lists(request)?)),
     lookup("together", together),
     lookup("subelements", |request| {
@@ -35,7 +35,7 @@ pub(super) const LOOKUPS: &[Lookup] = &[
     }),
     lookup("sequence", sequence),
     lookup("random_choice", |request| {
-        let items = one_level(&request.terms);
+        let items = &request.terms;
         let at = if items.is_empty() { 0 } else { rand::random_range(0..items.len()) };
         Ok(items.get(at).cloned().into_iter().collect())
     }),
@@ -78,9 +78,9 @@ fn all_levels(terms: &[Value], out: &mut Vec<Value>) {
 
 fn dict(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let mut out = Vec::new();
-    for term in one_level(&request.terms) {
+    for term in &request.terms {
         match term {
-            Value::Map(map) => out.extend(pairs(&map)),
+            Value::Map(map) => out.extend(pairs(map)),
             other => return fail(format!("the `dict` lookup plugin expects a dictionary, not {}", other.type_name())),
         }
     }
@@ -102,7 +102,26 @@ fn lists(request: &Request<'_, '_>) -> Outcome<Vec<Vec<Value>>> {
 fn together(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let lists = lists(request)?;
     let count = lists.iter().map(Vec::len).max().unwrap_or(0);
-    Ok((0..count).map(|at| Value::list(lists.iter().map(|list| list.get(at).cloned().unwrap_or(Value::Null)))).collect())
+    let row = |at: usize| lists.iter().map(|list| list.get(at).cloned().unwrap_or(Value::Null)).collect::<Vec<_>>();
+    Ok((0..count).map(|at| Value::list(one_level(&row(at)))).collect())
+}
+
+/// Every way to take one item of each list. Items that are lists themselves are opened, as far as Ansible opens them.
+fn nested_rows(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    if let Some(wrong) = request.terms.iter().find(|term| items_of(term).is_none()) {
+        return fail(format!("`nested` takes lists, not {}", wrong.type_name()));
+    }
+    let mut lists = lists(request)?.into_iter();
+    let mut rows = lists.next().unwrap_or_default();
+    for list in lists {
+        let pairs = nested(&[rows, list])?;
+        rows = pairs.iter().map(|pair| Value::list(one_level(pair.as_list().unwrap_or_default()))).collect();
+    }
+    let opened = rows.iter().map(|row| match items_of(row) {
+        Some(parts) => Ok(Value::list(one_level(&parts))),
+        None => fail("`nested` takes at least two lists"),
+    });
+    opened.collect()
 }
 
 /// The numbers of one `sequence`, as text.

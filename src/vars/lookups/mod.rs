@@ -29,7 +29,7 @@ const ALL: &[&[Lookup]] = &[files::LOOKUPS, lists::LOOKUPS, secrets::LOOKUPS, se
 pub(in crate::vars) struct Request<'r, 'e> {
     pub run: &'r Evaluator<'e>,
     pub terms: Vec<Value>,
-    options: Vec<(Arc<str>, Value)>,
+    pub(super) options: Vec<(Arc<str>, Value)>,
 }
 
 impl Request<'_, '_> {
@@ -103,6 +103,7 @@ pub(in crate::vars) fn call(run: &Evaluator<'_>, mut arguments: Arguments, list:
         return Ok(Live::Value(Value::list(found)));
     }
     Ok(Live::Value(match found.as_slice() {
+        [] => Value::list([]),
         [one] => one.clone(),
         several if several.iter().all(|value| value.as_str().is_some()) => {
             Value::from(several.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::value::Value;
-use crate::vars::filters::encode::crypt;
+use crate::vars::filters::crypt::{Settings, hashed};
 use crate::vars::template::live::{Outcome, fail};
 
 use super::{Lookup, Request, lookup};
@@ -68,7 +68,9 @@ fn one(request: &Request<'_, '_>, path: &str, length: usize, alphabet: &[char], 
         None => (letters, None),
     };
     world.secret(&password);
-    let hash = encrypt.map(|kind| crypt(&password, kind, salt.as_deref(), None)).transpose()?;
+    let hash = encrypt
+        .map(|kind| hashed(&password, &Settings { kind: kind.to_owned(), salt: salt.clone(), ..Settings::default() }))
+        .transpose()?;
     let salt_used = hash.as_ref().and_then(|hash| hash.rsplit('$').nth(1)).map(str::to_owned);
     if in_file && (known.is_none() || (salt.is_none() && salt_used.is_some())) {
         let line = salt_used.map_or_else(|| format!("{password}\n"), |salt| format!("{password} salt={salt}\n"));

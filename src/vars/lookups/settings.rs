@@ -71,6 +71,7 @@ fn config(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
         "COLLECTIONS_PATHS" => {
             Some(Value::list([Value::from(format!("{home}/.ansible/collections")), Value::str("/usr/share/ansible/collections")]))
         }
+        "RETRY_FILES_ENABLED" => Some(Value::Bool(false)),
         "DEFAULT_FORKS" => Some(Value::Int(5)),
         "DEFAULT_TIMEOUT" => Some(Value::Int(10)),
         "DEFAULT_HASH_BEHAVIOUR" => Some(Value::str("replace")),

@@ -242,6 +242,11 @@ impl Evaluator<'_> {
         if let Some(found) = self.function_attribute(value, name)? {
             return Ok(Some(found));
         }
+        if let Live::Moment(moment) = value
+            && let Some(found) = moment.attribute(name)
+        {
+            return Ok(Some(found.into()));
+        }
         if methods::has(value, name) {
             return Ok(Some(Live::function(Function::Bound(value.clone(), name.into()))));
         }
@@ -346,6 +351,7 @@ impl Evaluator<'_> {
             Live::Tuple(items) => !items.is_empty(),
             Live::Undefined(undefined) if undefined.silent => false,
             Live::Undefined(undefined) => return Err(Halt::Undefined(undefined.clone())),
+            Live::Moment(moment) => *moment != super::moment::Moment::Span(jiff::SignedDuration::ZERO),
             Live::Function(_) | Live::Vars | Live::HostVars | Live::Host(_) => true,
         })
     }

@@ -33,7 +33,10 @@ pub(super) fn call(run: &Evaluator<'_>, name: &str, mut arguments: Arguments, _:
                 None => false,
             };
             let format = arguments.take(1, "fmt").map(|format| run.text(&format)).transpose()?;
-            crate::vars::filters::time::now(utc, format.as_deref()).map(Live::Value)
+            match format {
+                None => Ok(Live::Moment(super::moment::now(utc))),
+                Some(format) => crate::vars::filters::time::now(utc, &format).map(Live::Value),
+            }
         }
         "undef" => {
             let hint = arguments.take(0, "hint").map(|hint| run.text(&hint)).transpose()?;

@@ -12,6 +12,7 @@ use crate::value::{Key, Unknown, Value};
 use crate::vars::Variables;
 
 use super::ast::{For, Macro};
+use super::moment::Moment;
 use super::{Frame, Module};
 
 /// Why an evaluation stopped.
@@ -70,6 +71,8 @@ pub(in crate::vars) enum Live {
     HostVars,
     /// `hostvars['name']`
     Host(Arc<dyn Variables>),
+    /// A time, or a span between two.
+    Moment(Moment),
 }
 
 /// What is not there, and how to say so.
@@ -161,6 +164,7 @@ impl Live {
             Self::Dict(_) | Self::Vars | Self::HostVars | Self::Host(_) => "dict",
             Self::Tuple(_) => "tuple",
             Self::Undefined(_) => "UndefinedMarker",
+            Self::Moment(moment) => moment.type_name(),
             Self::Function(function) => match &**function {
                 Function::Namespace(_) => "Namespace",
                 Function::Macro(_) => "Macro",

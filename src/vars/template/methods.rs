@@ -21,6 +21,7 @@ pub(super) fn names(value: &Live) -> &'static [&'static str] {
         Live::Value(Value::Str(_)) => text_methods::NAMES,
         Live::Value(Value::List(_)) | Live::List(_) => OF_LIST,
         Live::Tuple(_) => OF_TUPLE,
+        Live::Moment(_) => super::moment::OF_TIME,
         Live::Value(Value::Map(_)) | Live::Dict(_) | Live::Vars | Live::HostVars | Live::Host(_) => OF_DICT,
         Live::Value(Value::Int(_) | Value::Float(_)) => OF_NUMBER,
         _ => &[],
@@ -32,7 +33,10 @@ pub(in crate::vars) fn has(value: &Live, name: &str) -> bool {
     if name == "has_key" {
         return false;
     }
-    names(value).contains(&name)
+    match value {
+        Live::Moment(moment) => moment.has_method(name),
+        _ => names(value).contains(&name),
+    }
 }
 
 /// Whether a method changes what it is called on.
@@ -72,6 +76,7 @@ pub(super) fn call(run: &Evaluator<'_>, receiver: &Live, name: &str, arguments: 
         }
         Live::Vars | Live::HostVars | Live::Host(_) => scope(run, receiver, name, &arguments),
         Live::Function(function) => run.call_function_method(function, name, &arguments),
+        Live::Moment(moment) => moment.call(run, name, arguments),
         Live::Value(Value::Int(number)) if name == "bit_length" => Ok(Value::from(64 - number.unsigned_abs().leading_zeros()).into()),
         Live::Value(Value::Float(number)) if name == "is_integer" => Ok(Value::Bool(number.fract() == 0.0).into()),
         other => fail(format!("{} has no method `{name}`", other.type_name())),

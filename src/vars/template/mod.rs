@@ -7,6 +7,7 @@ pub(in crate::vars) mod format;
 mod globals;
 pub(in crate::vars) mod live;
 pub(in crate::vars) mod methods;
+pub(in crate::vars) mod moment;
 pub(in crate::vars) mod operators;
 mod output;
 pub(in crate::vars) mod parse;

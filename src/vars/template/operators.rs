@@ -77,6 +77,9 @@ pub(super) fn binary(run: &Evaluator<'_>, op: Binary, left: &Live, right: &Live)
     if let (Binary::Add, Some(a), Some(b)) = (op, parts(left), parts(right)) {
         return Ok(Live::list(a.into_iter().chain(b).collect()));
     }
+    if let Some(result) = super::moment::binary(op, left, right) {
+        return result;
+    }
     let (left, right) = (run.freeze(left)?, run.freeze(right)?);
     unknown(&left)?;
     unknown(&right)?;
@@ -189,6 +192,16 @@ pub(in crate::vars) fn compare(run: &Evaluator<'_>, op: Comparison, left: &Live,
     }
     if let (Live::Function(a), Live::Function(b)) = (left, right) {
         return Ok(Rc::ptr_eq(a, b) == (op == Comparison::Equal));
+    }
+    if let Some(order) = super::moment::order(left, right) {
+        return Ok(match op {
+            Comparison::Equal => order.is_eq(),
+            Comparison::NotEqual => order.is_ne(),
+            Comparison::Less => order.is_lt(),
+            Comparison::LessOrEqual => order.is_le(),
+            Comparison::Greater => order.is_gt(),
+            _ => order.is_ge(),
+        });
     }
     let (left, right) = (run.known(left)?, run.known(right)?);
     match op {

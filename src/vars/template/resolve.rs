@@ -88,6 +88,8 @@ impl Evaluator<'_> {
         match value {
             // Changed no more: the template is over.
             Live::Value(value) => Ok(Live::Value(value)),
+            // A variable that is a time can still be computed with.
+            Live::Moment(_) => Ok(value),
             other => match self.freeze(&other) {
                 // A part is undefined: only who uses that part has to know.
                 Err(Halt::Undefined(_)) => Ok(other),
@@ -140,6 +142,7 @@ impl Evaluator<'_> {
                 Ok(map.into())
             }
             Live::Host(vars) => Evaluator::new(self.engine, &**vars).freeze(&Live::Vars),
+            Live::Moment(moment) => Ok(Value::from(moment.text())),
             Live::Function(function) => match &**function {
                 Function::Namespace(names) => names
                     .borrow()

@@ -289,6 +289,7 @@ impl Evaluator<'_> {
                 Function::Loop(state) => state.items.to_vec(),
                 _ => return fail("a function cannot be looped over"),
             },
+            Live::Moment(moment) => return fail(format!("a {} cannot be looped over", moment.type_name())),
             Live::Value(other) => return fail(format!("a {} cannot be looped over", other.type_name())),
         })
     }

@@ -147,6 +147,9 @@ pub(super) fn call(run: &Evaluator<'_>, subject: &str, method: &str, arguments: 
         }
         "partition" | "rpartition" => {
             let separator = given.needed(0, "sep")?;
+            if separator.is_empty() {
+                return fail(format!("`{method}` takes a separator that is not empty"));
+            }
             let found = if method == "partition" { subject.split_once(&separator) } else { subject.rsplit_once(&separator) };
             let parts = match found {
                 Some((a, b)) => [a, &separator, b],

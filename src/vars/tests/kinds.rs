@@ -27,7 +27,7 @@ pub(super) const TESTS: &[Test] = &[
     live("number", |run, subject, _| whole(run, subject, |value| value.number().is_some())),
     live("true", |run, subject, _| whole(run, subject, |value| matches!(value, Value::Bool(true)))),
     live("false", |run, subject, _| whole(run, subject, |value| matches!(value, Value::Bool(false)))),
-    live("escaped", |_, _, _| Ok(false)),
+    live("escaped", |run, subject, _| whole(run, subject, |_| false)),
     live("eq", |run, subject, arguments| compare(run, subject, &arguments, Comparison::Equal)),
     live("equalto", |run, subject, arguments| compare(run, subject, &arguments, Comparison::Equal)),
     live("==", |run, subject, arguments| compare(run, subject, &arguments, Comparison::Equal)),
@@ -83,6 +83,7 @@ fn whole(run: &Evaluator<'_>, subject: &Live, test: fn(&Value) -> bool) -> Outco
         Live::List(_) | Live::Tuple(_) => Ok(test(&Value::list([]))),
         Live::Dict(_) | Live::Vars | Live::HostVars | Live::Host(_) => Ok(test(&crate::value::Map::new().into())),
         Live::Undefined(undefined) => Err(Halt::Undefined(undefined.clone())),
+        Live::Moment(_) => Ok(false),
         Live::Function(function) => Ok(matches!(&**function, Function::Loop(_)) && test(&Value::list([]))),
         Live::Value(Value::Unknown(unknown)) => Err(Halt::Unknown(unknown.clone())),
         Live::Value(Value::Lazy(lazy)) => {

@@ -6,6 +6,7 @@ use crate::vars::template::Evaluator;
 use crate::vars::template::call::Arguments;
 use crate::vars::template::live::{Halt, Live, Outcome, fail};
 
+mod addresses;
 mod files;
 mod kinds;
 mod results;
@@ -66,7 +67,7 @@ const fn live(name: &'static str, run: fn(&Evaluator<'_>, &Live, Arguments) -> O
     Test { name, run: Run::Live(run) }
 }
 
-const ALL: &[&[Test]] = &[kinds::TESTS, results::TESTS, texts::TESTS, version::TESTS, files::TESTS];
+const ALL: &[&[Test]] = &[kinds::TESTS, results::TESTS, texts::TESTS, version::TESTS, files::TESTS, addresses::TESTS];
 
 /// Returns the test `name`, with or without the name of its collection.
 pub(in crate::vars) fn find(name: &str) -> Option<&'static Test> {
