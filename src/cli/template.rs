@@ -18,7 +18,7 @@ use crate::value::{Map, Value, json};
 use crate::vars::{Engine, Truth, Variables};
 
 use super::early::early;
-use super::vault::{SecretArguments, ask};
+use super::vault::SecretArguments;
 use super::{extra_vars, inventory};
 
 /// Flags of `windlass template`.
@@ -100,9 +100,13 @@ impl Desk {
     fn set(arguments: &Arguments, sources: &Sources) -> Result<Self, Vec<Diagnostic>> {
         let config = Config::from_environment();
         let redactor = Redactor::default();
-        let secrets = arguments.secrets.sources(&config).load(&mut ask).map_err(|error| vec![error])?;
-        let vault = Arc::new(Vault::new(secrets, redactor.clone()));
-        let inventory = Arc::new(inventory::load(&arguments.inventory, &config, sources, &vault)?);
+        let secrets = super::vault::load(&arguments.secrets.sources(&config)).map_err(|error| vec![error])?;
+        let vault = Arc::new(Vault::new(secrets, redactor.clone()).matching_labels(config.is_on("DEFAULT_VAULT_ID_MATCH")));
+        let loader = Loader::new(sources.clone(), vault.clone(), Vec::new(), early(sources, &vault, Arc::default()));
+        let extra_vars = Arc::new(extra_vars::read(&loader, &arguments.extra_vars)?);
+        let options = super::flags::inventory_options(&config, &extra_vars);
+        let inputs = inventory::inputs(&arguments.inventory, &config);
+        let inventory = Arc::new(Inventory::load_with(sources, &vault, &inputs, options)?);
         let mut variables = match &arguments.host {
             Some(host) if !inventory.has_host(host) => {
                 let known = inventory.hosts();
@@ -112,8 +116,7 @@ impl Desk {
             Some(host) => of_host(&inventory, host),
             None => Map::new(),
         };
-        let loader = Loader::new(sources.clone(), vault.clone(), config.roles_path, early(sources, &vault, Arc::default()));
-        variables.extend(extra_vars::read(&loader, &arguments.extra_vars)?);
+        variables.extend(extra_vars.iter().map(|(name, value)| (name.clone(), value.clone())));
         let engine = Engine::new(Arc::new(AtLoad(vault)), sources.clone());
         Ok(Self { engine, redactor, inventory, variables })
     }
