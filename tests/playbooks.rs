@@ -311,16 +311,6 @@ fn lists_show_what_would_run() {
 }
 
 #[test]
-fn a_task_that_is_not_left_to_itself_says_so() {
-    let site = Site::new().file(
-        "site.yml",
-        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - command: \"true\"\n      async: 10\n      poll: 0\n    - command: \"true\"\n      async: 10\n      poll: 1\n",
-    );
-    let run = site.playbook("site.yml").success();
-    assert_eq!(run.all().matches("`poll: 0` is not followed yet: the task was waited for").count(), 1, "{}", run.all());
-}
-
-#[test]
 fn a_debug_below_its_verbosity_is_skipped() {
     let playbook = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - debug: {msg: quiet, verbosity: 1}\n      register: d\n    - debug: msg=\"{{ d is skipped }}\"\n";
     let (site, run) = run(playbook, "");
@@ -342,4 +332,15 @@ fn a_debug_that_may_not_be_told_shows_nothing() {
     assert!(!run.all().contains("hidden task") && !run.all().contains("topsecret"), "{}", run.all());
     let run = site.playbook("site.yml -v").success();
     assert!(run.stdout.contains("output hidden by `no_log`") && !run.all().contains("topsecret"), "{}", run.all());
+}
+
+#[test]
+fn a_job_goes_on_by_itself_and_tells_what_came_of_it() {
+    let (site, run) = run(
+        "- hosts: localhost\n  gather_facts: false\n  vars: {ansible_async_dir: \"{{ playbook_dir }}/jobs\"}\n  tasks:\n    - {shell: echo waited, async: 20, poll: 1, register: r}\n    - debug: msg=\"{{ r.stdout }} {{ r is finished }} {{ r is changed }}\"\n    - {shell: sleep 1; echo later, async: 20, poll: 0, register: j}\n    - debug: msg=\"{{ j is finished }}\"\n    - {async_status: {jid: \"{{ j.ansible_job_id }}\"}, register: s, until: s is finished, retries: 20, delay: 1}\n    - debug: msg=\"{{ s.stdout }} {{ s is changed }}\"\n    - {async_status: {jid: \"{{ j.ansible_job_id }}\", mode: cleanup}}\n    - {shell: exit 3, async: 20, poll: 1, register: f, ignore_errors: true}\n    - debug: msg=\"{{ f.rc }} {{ f is failed }}\"\n    - {async_status: {jid: ../site.yml}, register: n, ignore_errors: true}\n    - debug: msg=\"{{ n.msg }}\"\n",
+        "",
+    );
+    let run = run.success();
+    assert_eq!(messages(&run), ["waited True True", "False", "later True", "3 True", "could not find job"], "{}", run.all());
+    assert!(std::fs::read_dir(site.path().join("jobs")).expect("jobs").next().is_none(), "the files of jobs are removed");
 }

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod blobs;
 pub mod client;
 pub mod frame;
+pub mod jobs;
 pub mod lease;
 pub mod line;
 pub mod protocol;

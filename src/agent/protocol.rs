@@ -12,7 +12,7 @@ use crate::change::{
 use crate::value::Map;
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
 pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;
@@ -116,6 +116,19 @@ pub struct Task {
     pub alone: bool,
     /// What was approved of each item; empty where nothing is bound.
     pub bound: Vec<Bound>,
+    /// Where it goes on by itself (`async`): as which job. Its items are told as begun.
+    pub job: Option<Job>,
+}
+
+/// A task that goes on by itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Job {
+    /// The job's name.
+    pub name: String,
+    /// The folder of the host where its file lies; `~` is the user's home.
+    pub folder: String,
+    /// Seconds after which it is ended.
+    pub seconds: u64,
 }
 
 /// Changes of a run to take back, in this order; after the first that cannot be, nothing more is done.

@@ -18,7 +18,7 @@ use super::line::{self, Line};
 use super::protocol::{FromAgent, RunIdentity, Task, ToAgent, Undo, VERSION};
 use crate::change::host::Blobs;
 use crate::change::kept::{Store, Work, store, undo};
-use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, keeper, programs, run_module, temporary};
+use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, jobs, keeper, programs, run_module, temporary};
 use crate::modules;
 
 /// How the line begins by which the controller finds the start of the conversation, after whatever login scripts print.
@@ -36,6 +36,7 @@ pub fn main(arguments: impl Iterator<Item = String>) -> ExitCode {
         ["agent-try"] => ExitCode::SUCCESS,
         ["agent-serve", nonce] => serve(nonce),
         ["agent-attach", nonce, name] => line::attach(nonce, name),
+        [jobs::WORD, folder, name] => super::jobs::carry_out(folder, name),
         [keeper::WORD, session] => {
             keeper::keep(session);
             ExitCode::SUCCESS
@@ -302,8 +303,23 @@ fn changes(message: &ToAgent) -> bool {
     }
 }
 
+/// Runs the one item of a task in the time that the task may take.
+pub fn timed(host: &mut Host, task: &Task) -> Outcome {
+    remember_panics();
+    let clock = Clock::start(task.timeout);
+    host.set_environment(task.environment.clone());
+    let arguments = task.items.first().cloned().unwrap_or_default();
+    let outcome = one_item(host, task, 0, &arguments);
+    let outcome = if clock.is_over() && outcome.failure.is_some() { failed(clock.failure()) } else { outcome };
+    clock.stop();
+    outcome
+}
+
 /// Runs a module with the arguments of one item. Used on the controller too, for `connection: local`.
 pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::value::Map) -> Outcome {
+    if let Some(job) = &task.job {
+        return super::jobs::begin(host, task, job, arguments);
+    }
     let Some(entry) = modules::find(&task.module) else {
         return failed(Failure::failed(format!("this agent has no module `{}`", task.module)));
     };

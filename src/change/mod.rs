@@ -24,6 +24,7 @@ pub mod fake;
 pub mod glob;
 pub mod host;
 pub mod http;
+pub mod jobs;
 pub mod keeper;
 pub mod kept;
 pub mod overlay;

@@ -108,6 +108,8 @@ enum Command {
     #[command(hide = true)]
     AgentAttach { nonce: String, name: String },
     #[command(hide = true)]
+    AgentJob { folder: String, name: String },
+    #[command(hide = true)]
     DemoSystemctl(demo::Systemctl),
     #[command(hide = true)]
     DemoNodes(demo::Nodes),
@@ -163,7 +165,11 @@ pub fn main() -> ExitCode {
         Command::Template(arguments) => template::run(&arguments),
         Command::Doc(arguments) => doc::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
-        Command::AgentTry | Command::AgentServe { .. } | Command::AgentKeep { .. } | Command::AgentAttach { .. } => {
+        Command::AgentTry
+        | Command::AgentServe { .. }
+        | Command::AgentKeep { .. }
+        | Command::AgentAttach { .. }
+        | Command::AgentJob { .. } => {
             return serve::main(std::env::args().skip(1));
         }
         Command::DemoSystemctl(arguments) => demo::systemctl(&arguments),

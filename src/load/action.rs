@@ -128,7 +128,16 @@ fn finish(
         );
         return None;
     }
-    let arguments = arguments_of(short, value, args, errors)?;
+    let before = errors.len();
+    let arguments = match arguments_of(short, value, args, errors) {
+        Some(arguments) => arguments,
+        // Where a failure is ignored, it is one of the task when it runs.
+        None if task.keywords.ignore_errors.is_some() => {
+            errors.truncate(before);
+            Map::from_iter([("_wrong".into(), to_value(value))])
+        }
+        None => return None,
+    };
     let node = (!value.is_null()).then(|| value.clone());
     let free = value.as_str().map(str::to_owned);
     task.action = Action::Module { name: name.to_owned(), name_span, arguments: Arc::new(arguments), node, free };

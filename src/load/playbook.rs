@@ -37,6 +37,10 @@ pub struct Play {
     pub gather_facts: Option<Value>,
     /// `gather_subset`, for the setup task.
     pub gather_subset: Option<Value>,
+    /// `gather_timeout`, seconds, for the setup task.
+    pub gather_timeout: Option<Value>,
+    /// `fact_path`, for the setup task.
+    pub fact_path: Option<Value>,
     /// `vars_files`: each entry is a name, or a list of which the first that exists counts.
     pub vars_files: Vec<Located>,
     /// `vars_prompt`.

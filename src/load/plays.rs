@@ -222,6 +222,8 @@ fn empty(node: &Node, hosts: &Node, folder: &Path) -> Play {
         keywords: Keywords::default(),
         gather_facts: None,
         gather_subset: None,
+        gather_timeout: None,
+        fact_path: None,
         vars_files: Vec::new(),
         vars_prompt: Vec::new(),
         serial: None,
@@ -243,12 +245,13 @@ fn own_keyword(play: &mut Play, name: &Node, value: &Node) -> bool {
     let single = || (!value.is_null()).then(|| to_value(value));
     match name.as_str().unwrap_or_default() {
         "name" => play.name = to_value(value),
-        "hosts" | "pre_tasks" | "roles" | "tasks" | "post_tasks" | "handlers" | "fact_path" | "gather_timeout" | "validate_argspec"
-        | "gate" | "verify" => {}
+        "hosts" | "pre_tasks" | "roles" | "tasks" | "post_tasks" | "handlers" | "validate_argspec" | "gate" | "verify" => {}
         "stages" => play.rollout.stages = Some(located(value)),
         "max_hosts" => play.rollout.max_hosts = Some(located(value)),
         "quorum" => play.rollout.quorum = Some(located(value)),
         "on_failure" => play.rollout.on_failure = Some(located(value)),
+        "fact_path" => play.fact_path = single(),
+        "gather_timeout" => play.gather_timeout = single(),
         "user" => play.keywords.remote_user = Some(located(value)),
         "force_handlers" => play.force_handlers = single(),
         "gather_facts" => play.gather_facts = single(),

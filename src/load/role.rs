@@ -201,7 +201,14 @@ fn read_folder(around: &Around<'_>, name: &str, path: &Path, files: &RoleFiles, 
     };
     let head =
         Arc::new(RoleHead { defaults: below(&head.defaults, |head| &head.defaults), vars: below(&head.vars, |head| &head.vars), ..head });
-    let mut inner = Around { role: Some(head.clone()), depth: around.depth + 1, ..around.clone() };
+    let mut known = (*head.defaults).clone();
+    known.extend(around.known.iter().map(|(name, value)| (name.clone(), value.clone())));
+    known.extend(head.vars.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let place = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for (key, value) in [("role_path", place.to_string_lossy().into_owned()), ("role_name", name.to_owned())] {
+        known.insert(Key::from(key), Value::from(value));
+    }
+    let mut inner = Around { role: Some(head.clone()), known: Arc::new(known), depth: around.depth + 1, ..around.clone() };
     let tasks = entry_file(&mut inner, path, "tasks", &files.tasks, (name, span), errors);
     inner.handlers = true;
     let handlers = entry_file(&mut inner, path, "handlers", &files.handlers, (name, span), errors);

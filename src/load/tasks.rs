@@ -294,7 +294,7 @@ fn register(value: &Node, errors: &mut Errors) -> Option<crate::load::playbook::
     let name = to_value(value);
     if !matches!(name, Value::Lazy(_)) && !keywords::is_variable_name(name.as_str().unwrap_or_default()) {
         errors.push(
-            Diagnostic::error(format!("`{name}` cannot be the name of a variable"))
+            Diagnostic::error(format!("Invalid variable name '{name}' in `register`"))
                 .at(value.span)
                 .hint("names have letters, digits and underscores, and do not begin with a digit"),
         );

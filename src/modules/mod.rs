@@ -19,6 +19,7 @@ mod apt_key;
 mod apt_repository;
 mod assemble;
 mod assert;
+mod async_status;
 mod authorized_key;
 mod blockinfile;
 mod certificate;
@@ -107,6 +108,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<apt_repository::AptRepository>(),
     Entry::of::<assemble::Assemble>(),
     Entry::of::<assert::Assert>(),
+    Entry::of::<async_status::AsyncStatus>(),
     Entry::of::<authorized_key::AuthorizedKey>(),
     Entry::of::<blockinfile::BlockInFile>(),
     Entry::of::<certificate::CertificateModule>(),

@@ -37,6 +37,9 @@ pub struct Setup {
     /// The directory of the host's own facts, files that end in `.fact`: INI, JSON, or a program that prints either.
     #[serde(default = "facts_d")]
     fact_path: String,
+    /// Taken for the sake of playbooks that have it: facts are gathered in one go.
+    #[serde(default, rename = "parallel")]
+    _parallel: Option<bool>,
 }
 
 fn all() -> Vec<String> {

@@ -312,6 +312,10 @@ impl Listener for AnsibleForm {
                 let item = label.as_ref().map(|label| format!(" => (item={label})")).unwrap_or_default();
                 self.output.line(&self.output.paint(Colour::Cyan, &format!("included: {file} for {}{item}", hosts.join(", "))));
             }
+            Event::Job { host, job, how } => {
+                let more = if *how == "POLL" { " started=1 finished=0" } else { "" };
+                self.output.line(&format!("ASYNC {how} on {host}: jid={job}{more}"));
+            }
             Event::MetaDone { text, .. } => {
                 if self.manner.verbosity >= 2 {
                     self.output.line(&format!("META: {text}"));

@@ -69,6 +69,12 @@ pub enum Event {
         /// The item of the loop that it was included for.
         label: Option<String>,
     },
+    /// A task that goes on by itself was looked at: `POLL` it goes on, `OK` or `FAILED` it ended.
+    Job {
+        host: Arc<str>,
+        job: String,
+        how: &'static str,
+    },
     /// What a `meta` task came to.
     MetaDone {
         host: Arc<str>,

@@ -56,6 +56,7 @@ fn describe(event: &Event, output: &Output) -> (&'static str, Json) {
         Event::Included { file, hosts, label } => {
             ("included", json!({"file": file, "label": label, "hosts": hosts.iter().map(|host| &**host).collect::<Vec<_>>()}))
         }
+        Event::Job { host, job, how } => ("job", json!({"host": &**host, "job": job, "state": how.to_lowercase()})),
         Event::MetaDone { host, text } => ("meta", json!({"host": &**host, "text": text})),
         Event::Warning { message } => ("warning", json!({"message": message})),
         Event::Diagnostic { text } => ("diagnostic", json!({"text": text})),

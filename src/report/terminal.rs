@@ -285,7 +285,7 @@ impl Listener for Terminal {
                 }
             }
             // What it did shows in what follows.
-            Event::MetaDone { .. } => {}
+            Event::MetaDone { .. } | Event::Job { .. } => {}
             Event::Warning { message } => {
                 if !state.warned.contains(message) {
                     self.output.line(&self.output.paint(Colour::Magenta, &format!("warning: {message}")));

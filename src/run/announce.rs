@@ -61,7 +61,11 @@ impl Run {
             result.diff.clear();
         }
         let host = match &event {
-            Event::Item { host, .. } | Event::Result { host, .. } | Event::Retry { host, .. } | Event::MetaDone { host, .. } => Some(host),
+            Event::Item { host, .. }
+            | Event::Result { host, .. }
+            | Event::Retry { host, .. }
+            | Event::MetaDone { host, .. }
+            | Event::Job { host, .. } => Some(host),
             Event::Included { hosts, .. } => hosts.first(),
             _ => None,
         };

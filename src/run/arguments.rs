@@ -133,6 +133,7 @@ impl Step {
         };
         let environment = self.environment(&variables, engine)?;
         let timeout = self.timeout(&variables, engine)?;
+        let background = self.background(entry, mode, &environment, &variables, engine)?;
 
         let search = self.run.search(&self.stage, &self.frame, &self.task);
         let desk = Desk {
@@ -164,6 +165,7 @@ impl Step {
             environment,
             timeout,
             delegate,
+            background,
             step,
             alone,
             part: String::new(),
@@ -254,6 +256,10 @@ impl Step {
     /// Returns the module's arguments: those of `module_defaults` below the task's own, rendered, without the omitted.
     fn rendered_arguments(&self, entry: &Entry, variables: &TaskVariables, engine: &SharedEngine) -> Result<Map, Stop> {
         let Action::Module { arguments, .. } = &self.task.action else { return Ok(Map::new()) };
+        if arguments.contains_key("_wrong") {
+            let wrong = format!("The action '{}' does not support raw params: its text is not of the form name=value", entry.name);
+            return Err(Diagnostic::error(wrong).at(self.place_of(None)).into());
+        }
         let mut rendered = self.module_defaults(entry, variables, engine)?;
         if let Some(whole) = arguments.get("_template") {
             match engine.render(whole, variables)? {
@@ -342,7 +348,7 @@ impl Step {
                 Value::Null => continue,
                 single => vec![single.clone()],
             };
-            for layer in layers {
+            for layer in layers.into_iter().filter(|layer| !is_omit(layer)) {
                 let Some(layer) = layer.as_map() else {
                     return Err(Diagnostic::error(format!("`environment` has to be a dictionary, not `{layer}`")).at(located.span).into());
                 };

@@ -81,7 +81,12 @@ impl Step {
         Ok(Target {
             name: host.to_string(),
             connection: connection.rsplit('.').next().unwrap_or(&connection).to_owned(),
-            host: text(&["ansible_host", "ansible_ssh_host"])?.unwrap_or_else(|| host.to_string()),
+            host: match text(&["ansible_host"])? {
+                // The host's name is what stands there where nobody says anything.
+                Some(address) if address == **host => text(&["ansible_ssh_host"])?.unwrap_or(address),
+                Some(address) => address,
+                None => text(&["ansible_ssh_host"])?.unwrap_or_else(|| host.to_string()),
+            },
             port: port.and_then(|port| u16::try_from(port).ok()),
             user,
             password: secret(&["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])?.or_else(|| settings.password.clone()),
@@ -163,6 +168,11 @@ impl Step {
         if ready.mode == Mode::Check {
             return Ok(Outcome { unknown: Some(format!("`{line}` is not run in a check")), ..Outcome::default() });
         }
+        let shell = ready.arguments.get("executable").map(ToString::to_string).filter(|shell| !shell.is_empty());
+        let line = match shell.and_then(|shell| shlex::try_join([shell.as_str(), "-c", line.as_str()]).ok()) {
+            Some(whole) => whole,
+            None => line,
+        };
         let output = self.run.hands.raw(&ready.seat, &line).await?;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));

@@ -115,10 +115,13 @@ impl Run {
             let name = handler.task.name.clone().map(|value| Located { value, span: handler.task.span });
             let mut names: Vec<_> = name.iter().flat_map(&texts).collect();
             if let Some(role) = &handler.task.role {
-                let with_role: Vec<_> = names.iter().map(|name| format!("{} : {name}", role.name)).collect();
-                names.extend(with_role);
+                names.extend(of_role(&role.name, &names));
             }
-            Named { names, listens: handler.task.listen.iter().flat_map(&texts).collect(), list: handler.list }
+            let mut listens: Vec<_> = handler.task.listen.iter().flat_map(&texts).collect();
+            if let Some(role) = &handler.task.role {
+                listens.extend(of_role(&role.name, &listens));
+            }
+            Named { names, listens, list: handler.list }
         };
         stage.handlers().into_iter().map(named).collect()
     }
@@ -248,6 +251,13 @@ struct Named {
     list: usize,
     names: Vec<String>,
     listens: Vec<String>,
+}
+
+/// Returns the names with that of their role before them, and without the role's collection.
+fn of_role(role: &str, names: &[String]) -> Vec<String> {
+    let short = role.rsplit('.').next().unwrap_or(role);
+    let roles = if short == role { vec![role] } else { vec![role, short] };
+    roles.iter().flat_map(|role| names.iter().map(move |name| format!("{role} : {name}"))).collect()
 }
 
 /// Returns the handlers that a topic means: the one of that name, and all that listen to it. Of several of one name that

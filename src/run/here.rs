@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
+use crate::agent::jobs;
 use crate::agent::protocol::{Recalled, Task, Undo};
 use crate::change::kept::Past;
 use crate::change::{self, Blobs, Bound, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
@@ -93,6 +94,10 @@ fn failed(failure: Failure) -> Outcome {
     Outcome { failure: Some(failure), ..Outcome::default() }
 }
 
+fn task_without_items(task: &Task) -> Task {
+    Task { items: Vec::new(), ..task.clone() }
+}
+
 fn module_work(entry: &'static Entry, arguments: Map, mode: Mode, diff: bool, bound: Bound) -> Work {
     Box::new(move |host| {
         let plan = |probe: &dyn Probe| bound.plan(probe, || (entry.plan)(&arguments, probe));
@@ -110,9 +115,15 @@ impl Hands for Here {
             let Some(entry) = modules::find(&task.module) else {
                 return Err(Lost { message: format!("there is no module `{}`", task.module), hint: None });
             };
-            for (index, arguments) in (0_u32..).zip(task.items) {
+            for (index, arguments) in (0_u32..).zip(task.items.clone()) {
                 let bound = task.bound.get(index as usize).cloned().unwrap_or_default();
-                let work = module_work(entry, arguments, task.mode, task.diff, bound);
+                let work = match &task.job {
+                    None => module_work(entry, arguments, task.mode, task.diff, bound),
+                    Some(job) => {
+                        let (task, job) = (task_without_items(&task), job.clone());
+                        Box::new(move |host: &mut Host| jobs::begin(host, &task, &job, &arguments))
+                    }
+                };
                 on_item(index, self.work(task.mode, task.environment.clone(), task.timeout, work).await);
             }
             if task.alone {
@@ -217,6 +228,7 @@ mod tests {
             environment: vec![("GREETING".into(), "hi".into())],
             timeout: None,
             foreseen: Vec::new(),
+            job: None,
             step: None,
             alone: false,
             bound: Vec::new(),

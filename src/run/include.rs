@@ -244,6 +244,8 @@ impl Step {
             let register = Value::from(registered(&what));
             return Ok((vec![(what, Map::new(), None)], register));
         };
+        let named = self.named_loop(r#loop, variables, engine)?;
+        let r#loop = named.as_ref().unwrap_or(r#loop);
         let values = self.loop_values(r#loop, variables, engine)?;
         let mut all = Vec::new();
         let mut results = Vec::new();

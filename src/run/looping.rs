@@ -28,6 +28,15 @@ pub(super) struct Item {
 impl Step {
     /// Does the task for every item.
     pub(super) async fn looped(&self, r#loop: &Loop, variables: &TaskVariables, engine: &SharedEngine) -> Ended {
+        let named;
+        let r#loop = match self.named_loop(r#loop, variables, engine) {
+            Ok(None) => r#loop,
+            Ok(Some(rendered)) => {
+                named = rendered;
+                &named
+            }
+            Err(stop) => return self.came(stop, variables, engine).into_ended(),
+        };
         let values = match self.loop_values(r#loop, variables, engine) {
             Ok(values) => values,
             Err(stop) => return self.came(stop, variables, engine).into_ended(),
@@ -42,6 +51,20 @@ impl Step {
             self.at_once(r#loop, &items, engine).await
         };
         self.joined(came)
+    }
+
+    /// Returns the loop with the names of its variables rendered, where they are templates.
+    pub(super) fn named_loop(&self, r#loop: &Loop, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<Loop>, Stop> {
+        let render = |text: &String| match text.contains("{{") {
+            true => self.rendered(&Value::text(text, r#loop.items.span), variables, engine).map(|value| value.to_string()),
+            false => Ok(text.clone()),
+        };
+        let is_template = |text: &String| text.contains("{{");
+        if !is_template(&r#loop.variable) && !r#loop.index_variable.as_ref().is_some_and(is_template) {
+            return Ok(None);
+        }
+        let (variable, index_variable) = (render(&r#loop.variable)?, r#loop.index_variable.as_ref().map(render).transpose()?);
+        Ok(Some(Loop { variable, index_variable, ..r#loop.clone() }))
     }
 
     /// Returns the values to loop over. Where they cannot be told, but the task would be skipped anyway, it is skipped.
@@ -93,7 +116,7 @@ impl Step {
     /// Whether an item may depend on what came of the one before it.
     fn goes_one_by_one(&self, r#loop: &Loop) -> bool {
         let retried = !self.task.until.is_empty() || self.task.retries.is_some();
-        if retried || !r#loop.break_when.is_empty() || r#loop.pause.is_some() || self.sets_variables() {
+        if retried || !r#loop.break_when.is_empty() || r#loop.pause.is_some() || self.task.r#async.is_some() || self.sets_variables() {
             return true;
         }
         let Some(name) = self.task.register.as_ref().and_then(|register| register.value.as_str()) else { return false };

@@ -67,6 +67,8 @@ struct TaskSide {
     /// Names and folders of the roles that brought this one in, nearest first.
     parents: Vec<(String, PathBuf)>,
     search: Vec<PathBuf>,
+    /// `environment` of the task and of what is around it, outermost first.
+    environment: Vec<Value>,
 }
 
 impl Magic {
@@ -76,7 +78,12 @@ impl Magic {
         let parents = frame.parent_roles().into_iter().map(|role| (role.head.name.clone(), role.head.path.clone())).collect();
         let search =
             task.map(|task| run.search(stage, frame, task).folders().into_iter().map(Path::to_path_buf).collect()).unwrap_or_default();
-        Self { run: run.clone(), host: host.clone(), task: Some(TaskSide { stage: stage.clone(), role, parents, search }) }
+        let environment = match task {
+            Some(task) => frame.all(task, |keywords| &keywords.environment).into_iter().map(|located| located.value.clone()).collect(),
+            None => Vec::new(),
+        };
+        let task = TaskSide { stage: stage.clone(), role, parents, search, environment };
+        Self { run: run.clone(), host: host.clone(), task: Some(task) }
     }
 
     /// The magic variables of a host, whatever the task.
@@ -127,7 +134,7 @@ impl TaskSide {
                 Value::from(stage.role_names(true).into_iter().filter(|name| !direct.contains(name)).collect::<Vec<_>>())
             }
             "ansible_search_path" => Value::list(self.search.iter().map(path)),
-            "environment" => Value::list([]),
+            "environment" => Value::list(self.environment.iter().cloned()),
             "role_name" | "ansible_role_name" => Value::str(&self.role.as_ref()?.name),
             "role_path" => path(&self.role.as_ref()?.path),
             "ansible_parent_role_names" if !self.parents.is_empty() => Value::list(self.parents.iter().map(|(name, _)| Value::str(name))),

@@ -23,6 +23,7 @@ use crate::vars::Engine;
 mod announce;
 mod argument_spec;
 mod arguments;
+mod background;
 pub mod bond;
 pub mod budget;
 mod connection;

@@ -191,7 +191,7 @@ impl Run {
         let known = known(stage, self);
         let engine = self.engine_of_play(&stage.play.folder);
         let wanted = match &stage.play.gather_facts {
-            None => true,
+            None => self.settings.execution.gathering.as_deref() != Some("explicit"),
             Some(value) => match engine.render(value, &known) {
                 Ok(value) => arguments::to_bool(&value).unwrap_or(true),
                 Err(diagnostic) => {
@@ -203,9 +203,19 @@ impl Run {
         };
         if wanted {
             let mut arguments = Map::new();
-            if let Some(subset) = &stage.play.gather_subset {
-                arguments.insert("gather_subset".into(), subset.clone());
+            let play = &stage.play;
+            for (name, value) in
+                [("gather_subset", &play.gather_subset), ("gather_timeout", &play.gather_timeout), ("fact_path", &play.fact_path)]
+            {
+                if let Some(value) = value {
+                    arguments.insert(name.into(), value.clone());
+                }
             }
+            // With `smart`, hosts whose facts are known are not asked again.
+            let is_smart = self.settings.execution.gathering.as_deref() == Some("smart") && stage.play.gather_facts.is_none();
+            let unknown: Vec<_> =
+                hosts.iter().filter(|host| !is_smart || self.hosts.with(host, |host| host.facts.is_empty())).cloned().collect();
+            let hosts = unknown.as_slice();
             let task = Arc::new(implicit("Gathering Facts", "setup", arguments, stage));
             self.task(stage, &task, hosts, &stage.frame.clone(), None).await;
         }

@@ -107,7 +107,8 @@ impl Step {
         let check = self.mode(variables, engine).map_or(self.run.settings.check, |mode| mode == Mode::Check);
         let mut result = TaskResult { no_log, check: check || self.run.settings.check, ..TaskResult::default() };
         let mut notice = None;
-        let register = match stop {
+        let is_of_module = matches!(stop, Stop::Failed(_));
+        let mut register = match stop {
             Stop::Skip(condition) => {
                 result.status = Status::Skipped;
                 result.because = "its condition does not hold".to_owned();
@@ -132,7 +133,11 @@ impl Step {
             }
         };
         if let Value::Map(map) = &register {
-            result.values = (**map).clone();
+            let mut values = (**map).clone();
+            if is_of_module && !self.task.failed_when.is_empty() && self.overruled(&mut result, &mut values, variables, engine).is_ok() {
+                register = Value::from(values.clone());
+            }
+            result.values = values;
         }
         if result.status == Status::Failed {
             let refused = is_refusal(&result.values);

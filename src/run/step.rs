@@ -9,6 +9,7 @@ use crate::load::playbook::{Action, Located, Task};
 use crate::modules::{Entry, Runs};
 use crate::report::event::{Event, Status, TaskResult};
 use crate::run::Run;
+use crate::run::background::Background;
 use crate::run::controller::SharedEngine;
 use crate::run::frame::Frame;
 use crate::run::hands::{Control, Lost, Seat};
@@ -65,6 +66,15 @@ impl Ended {
         ended
     }
 
+    /// Notes that the run itself changed something.
+    pub(super) fn change(&mut self) {
+        self.result.values.insert("changed".into(), Value::Bool(true));
+        if let Value::Map(map) = &mut self.register {
+            Arc::make_mut(map).insert("changed".into(), Value::Bool(true));
+        }
+        self.notice = self.notice.max(Some(Notice::Surely));
+    }
+
     /// Makes a failure of it.
     pub(super) fn fail(&mut self, diagnostic: &str, message: &str) {
         self.result.status = Status::Failed;
@@ -107,6 +117,8 @@ pub(super) struct Ready {
     pub(super) environment: Vec<(String, String)>,
     pub(super) timeout: Option<u64>,
     pub(super) delegate: Option<Arc<str>>,
+    /// How it goes on by itself, with `async`.
+    pub(super) background: Option<Background>,
     /// The key of this part of the step.
     pub(super) step: Option<String>,
     /// Whether it only checks, within a run that does not.
@@ -126,6 +138,8 @@ impl Ready {
             && self.diff == other.diff
             && self.environment == other.environment
             && self.timeout == other.timeout
+            && self.background.is_none()
+            && other.background.is_none()
             && self.entry.runs == Runs::OnHost
             && !matches!(self.entry.name, "raw" | "reboot" | "wait_for_connection")
     }
@@ -139,6 +153,7 @@ impl Ready {
             environment: self.environment.clone(),
             timeout: self.timeout,
             foreseen: Vec::new(),
+            job: None,
             step: self.step.clone().filter(|_| self.mode == Mode::Apply),
             alone: self.alone,
             bound: vec![self.bound.clone()],
@@ -147,12 +162,6 @@ impl Ready {
 }
 
 impl Step {
-    /// Whether the task is one that Ansible would leave to itself.
-    fn is_sent_off(&self) -> bool {
-        let never = |poll: &Located| matches!(&poll.value, Value::Int(0)) || poll.value.as_str().is_some_and(|text| text.trim() == "0");
-        self.task.r#async.is_some() && self.task.poll.as_ref().is_some_and(never)
-    }
-
     /// Does the task.
     pub(super) async fn perform(&self) -> Ended {
         if let Some(ended) = self.replayed() {
@@ -166,9 +175,6 @@ impl Step {
             (None, None) => self.single(&variables, &engine).await.into_ended(),
             (None, Some(r#loop)) => self.looped(r#loop, &variables, &engine).await,
         };
-        if self.is_sent_off() && !matches!(ended.result.status, Status::Skipped) {
-            ended.result.warnings.push("`poll: 0` is not followed yet: the task was waited for".to_owned());
-        }
         ended.result.took = began.elapsed();
         ended.key.clone_from(&self.key);
         ended.is_handler = self.is_handler;
@@ -346,11 +352,14 @@ impl Step {
                 };
                 hands.control(&ready.seat, control).await
             }
+            (_, Runs::OnHost) if ready.background.is_some() => self.in_background(ready).await,
             (_, Runs::OnHost) => {
                 let mut outcome = None;
                 let mut keep = |_: u32, what: Outcome| outcome = Some(what);
                 hands.task(&ready.seat, ready.message(vec![ready.arguments.clone()]), &mut keep).await?;
-                outcome.ok_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None })
+                let outcome =
+                    outcome.ok_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None })?;
+                Ok(if ready.entry.name == "async_status" { crate::agent::jobs::outcome(outcome) } else { outcome })
             }
         }
     }

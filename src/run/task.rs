@@ -209,14 +209,17 @@ impl Run {
     ) -> bool {
         let mut ended = ended;
         let sealed = self.sealed(&ended);
-        if let Some(register) = task.register.as_ref().and_then(|register| register.value.as_str()) {
-            for host in for_hosts {
-                self.hosts.with(host, |host| host.set(register, ended.register.clone()));
-            }
-        }
+        self.register(task, for_hosts, &ended.register);
         for (delegate, then) in std::mem::take(&mut ended.then) {
             let targets = delegate.map_or_else(|| for_hosts.to_vec(), |delegate| vec![delegate]);
-            ended.result.status = self.then(stage, task, &targets, host, then, ended.result.status).await;
+            let before = ended.result.status;
+            ended.result.status = self.then(stage, task, &targets, host, then, before).await;
+            if before != ended.result.status && !task.changed_when.is_empty() {
+                ended.result.status = before;
+            } else if before != ended.result.status && ended.result.status == Status::Changed {
+                ended.change();
+                self.register(task, for_hosts, &ended.register);
+            }
         }
         let mut notified = Vec::new();
         if let Some(notice) = ended.notice {
@@ -236,6 +239,13 @@ impl Run {
         self.note_step(host, name, task, frame, &ended, notified, sealed);
         self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });
         failed
+    }
+
+    fn register(&self, task: &Task, hosts: &[Arc<str>], value: &Value) {
+        let Some(name) = task.register.as_ref().and_then(|register| register.value.as_str()) else { return };
+        for host in hosts {
+            self.hosts.with(host, |host| host.set(name, value.clone()));
+        }
     }
 
     fn count(&self, host: &str, name: &str, result: &TaskResult, frame: &Frame) {
