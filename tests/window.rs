@@ -186,3 +186,25 @@ fn a_batch_that_does_not_verify_stops_the_play() {
     assert_eq!(site.read("log").lines().count(), 4);
     assert!(stopped.stdout.contains("`verify` does not hold on web3"), "{}", stopped.stdout);
 }
+#[test]
+fn a_batch_that_does_not_verify_is_taken_back() {
+    let Some(hosts) = harness::Hosts::up(2) else { return };
+    let playbook = r#"
+- hosts: all
+  gather_facts: false
+  serial: 1
+  tasks:
+    - copy: {content: "new", dest: /tmp/version}
+    - file: {path: /tmp/made, state: directory}
+  verify:
+    - shell: test {{ inventory_hostname }} != h2
+  on_failure: undo
+"#;
+    let site = Site::new().file("site.yml", playbook);
+    let _ = hosts.exec("h2", "printf old >/tmp/version; chown ops /tmp/version");
+    let _ = hosts.exec("h1", "printf old >/tmp/version; chown ops /tmp/version");
+    let stopped = site.playbook(&format!("-i {} site.yml", hosts.inventory())).code(2);
+    assert!(stopped.stdout.contains("h2: taken back: "), "{}", stopped.stdout);
+    assert_eq!(hosts.exec("h1", "cat /tmp/version; test -d /tmp/made && echo made"), "newmade\n");
+    assert_eq!(hosts.exec("h2", "cat /tmp/version; test -e /tmp/made || echo gone"), "oldgone\n");
+}

@@ -46,6 +46,8 @@ pub(super) struct Met {
 #[derive(Default)]
 struct OfHost {
     steps: u64,
+    /// The key of each step, in order.
+    keys: Vec<String>,
     places: HashMap<String, u32>,
 }
 
@@ -57,7 +59,9 @@ impl Met {
         of_host.steps += 1;
         let times = of_host.places.entry(place.clone()).or_default();
         *times += 1;
-        StepKey { text: format!("{place}#{times}"), ordinal }
+        let text = format!("{place}#{times}");
+        of_host.keys.push(text.clone());
+        StepKey { text, ordinal }
     }
 
     /// Returns the key that [`Met::next`] would return.
@@ -198,6 +202,19 @@ impl Run {
             notified,
             sealed,
         })));
+    }
+
+    /// Returns the keys of a host's steps from a number on.
+    pub(super) fn keys_since(&self, host: &str, from: u64) -> Vec<String> {
+        let hosts = self.met.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = hosts.get(host).map(|of_host| of_host.keys.as_slice()).unwrap_or_default();
+        keys.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).cloned().collect()
+    }
+
+    /// Returns where, and as whom, a host was changed.
+    pub(super) fn seats_on(&self, host: &str) -> Vec<Seat> {
+        let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
+        seats.iter().filter(|seat| seat.target.name == *host).cloned().collect()
     }
 
     /// Returns how many steps each of these hosts has had.

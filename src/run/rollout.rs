@@ -5,6 +5,8 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::change::Outcome;
+use crate::change::kept::Past;
 use crate::load::playbook::{Located, Play, Playbook};
 use crate::report::event::Event;
 use crate::run::Run;
@@ -12,6 +14,7 @@ use crate::run::budget;
 use crate::run::host::Standing;
 use crate::run::play::known;
 use crate::run::stage::Stage;
+use crate::run::undo::{self, Order};
 use crate::source::Diagnostic;
 use crate::value::{Value, arguments};
 
@@ -34,6 +37,7 @@ impl Run {
     /// Returns the portions of a play and their batches: from `stages`, with `serial` within each; else one.
     pub(super) fn portions(self: &Arc<Self>, stage: &Stage) -> Result<Vec<Portion>, Diagnostic> {
         self.require_few(stage)?;
+        self.on_failure(stage)?;
         let Some(stages) = &stage.play.rollout.stages else {
             let batches = self.batches(stage, &stage.all)?;
             return Ok(vec![Portion { name: "all".to_owned(), batches, soak: Duration::ZERO }]);
@@ -84,6 +88,7 @@ impl Run {
     /// Takes a play over its portions, batch after batch, for as long as nothing speaks against the next.
     pub(super) async fn roll_out(self: &Arc<Self>, stage: &Arc<Stage>, portions: Vec<Portion>) {
         let count = portions.len();
+        let undoes = !self.settings.check && matches!(self.on_failure(stage), Ok(OnFailure::Undo));
         for (at, portion) in portions.into_iter().enumerate() {
             let hosts = portion.hosts();
             let is_last = at + 1 == count;
@@ -102,6 +107,7 @@ impl Run {
                 if !self.batch_may_start(&stage.name) {
                     return;
                 }
+                let marks = self.marks(&now);
                 self.batch(stage, now.clone()).await;
                 if stage.is_stopped() || self.is_interrupted() {
                     return;
@@ -114,6 +120,9 @@ impl Run {
                     return stage.break_off();
                 }
                 if !self.verified(stage, &now).await {
+                    if undoes {
+                        self.take_back(&now, &marks).await;
+                    }
                     return stage.break_off();
                 }
             }
@@ -172,6 +181,53 @@ impl Run {
         }
         self.tell(Event::PlayStopped { why: format!("`verify` does not hold on {}", failed.join(", ")) });
         false
+    }
+
+    /// Returns what becomes of a batch on which `verify` does not hold.
+    fn on_failure(&self, stage: &Stage) -> Result<OnFailure, Diagnostic> {
+        let Some(located) = &stage.play.rollout.on_failure else { return Ok(OnFailure::Stop) };
+        let value = self.engine_of_play(&stage.play.folder).render(&located.value, &known(stage, self))?;
+        match value.as_str() {
+            Some("stop") => Ok(OnFailure::Stop),
+            Some("undo") => Ok(OnFailure::Undo),
+            _ => Err(Diagnostic::error(format!("`on_failure` is `stop` or `undo`, not `{value}`")).at(located.span)),
+        }
+    }
+
+    /// Takes back what the play changed on a batch, the newest change first; a resumed run does it again.
+    async fn take_back(self: &Arc<Self>, batch: &[Arc<str>], marks: &[(Arc<str>, u64)]) {
+        let (Some(run), Some(key)) = (self.journal.run(), self.journal.key()) else {
+            return self.warn("nothing is taken back, as no journal is kept of this run");
+        };
+        let order = Order { run: run.to_owned(), key: *key.reveal() };
+        self.note_again(marks, true, true).await;
+        for (host, from) in marks.iter().rev().filter(|(host, _)| batch.contains(host)) {
+            let seats = self.seats_on(host);
+            let keys = self.keys_since(host, *from);
+            let of_batch = |past: &Past| {
+                keys.iter().any(|key| past.step.strip_prefix(key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+            };
+            let way = undo::foresee(&*self.hands, &order, host, &seats, &of_batch).await;
+            for (past, why) in &way.stays {
+                self.warn(format!("{host}: `{}` cannot be undone: {why}", past.summary));
+            }
+            let mut undone = Vec::new();
+            let mut heard = |past: &Past, outcome: &Outcome| {
+                if outcome.failure.is_none() {
+                    undone.push(past.summary.clone());
+                }
+            };
+            let ended = match &way.refused {
+                Some(why) => Err(why.clone()),
+                None => undo::undo_host(&*self.hands, &order, &way, &seats, &mut heard).await,
+            };
+            if !undone.is_empty() {
+                self.warn(format!("{host}: taken back: {}", undone.join(", ")));
+            }
+            if let Err(why) = ended {
+                self.warn(format!("{host}: not all is taken back: {why}"));
+            }
+        }
     }
 
     /// Splits a batch into the hosts that may be worked on now, and the others: of each group in `quorum` so many hosts
@@ -279,6 +335,14 @@ impl Run {
         };
         self.site.select(&pattern).unwrap_or_default()
     }
+}
+
+/// What becomes of a batch on which `verify` does not hold.
+enum OnFailure {
+    /// The play stops there.
+    Stop,
+    /// What the play changed on the batch is taken back, and the play stops.
+    Undo,
 }
 
 /// The hosts of a batch that may be worked on now, and the others.
