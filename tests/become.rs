@@ -58,6 +58,7 @@ async fn shell(session: &Session, r#become: Option<&Become>, line: &str) -> Resu
         step: None,
         alone: false,
         bound: Vec::new(),
+        job: None,
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     session.task(r#become, task, &mut |_, outcome| outcomes.push(outcome)).await?;

@@ -167,6 +167,7 @@ fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
         step: None,
         alone: false,
         bound: Vec::new(),
+        job: None,
     }
 }
 
