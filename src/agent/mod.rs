@@ -1,6 +1,6 @@
 //! Our program on the host's side of a connection, and the controller's end of it.
 //!
-//! On the host: [`serve`], behind [`protocol`]; [`line`] is its end of the conversation, [`lease`] keeps other runs away. On the controller: [`session`] is what the run uses; [`upload`] brings the
+//! On the host: [`serve`], behind [`protocol`]; [`mod@line`] is its end of the conversation, [`lease`] keeps other runs away. On the controller: [`session`] is what the run uses; [`upload`] brings the
 //! program to the host and starts it, [`road`] finds it again, [`client`] speaks with it, [`remote`] is a host seen through it.
 
 pub mod answer;

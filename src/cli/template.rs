@@ -234,7 +234,7 @@ mod tests {
         let text = "{{ url }} {{ x }} {{ hostvars['w2'].port }} {{ group_names }}";
         assert_eq!(given(&Case::template(text)), Ok(Value::str("http://w1:80 5 81 ['web']")));
         assert_eq!(given(&Case::condition("port == 80")), Ok(Value::Bool(true)));
-        assert_eq!(given(&Case::template("{{ nope }}")), Err("`nope` is undefined".to_owned()));
+        assert_eq!(given(&Case::template("{{ nope }}")), Err("'nope' is undefined".to_owned()));
     }
 
     #[test]

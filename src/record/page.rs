@@ -1,5 +1,5 @@
 //! The account of a run as one HTML page for a change board: it needs nothing but itself, runs no script, is readable in light and
-//! dark and can be printed. All text goes through [`escape`].
+//! dark and can be printed. All text goes through `escape`.
 
 use std::fmt::Write as _;
 

@@ -1,6 +1,6 @@
 //! A plan file: what a run would do, step by step, for somebody to approve, and bound so that nothing else can be applied.
 //!
-//! It is JSON, a line each: first the [`Head`], then the [`Step`]s, last the [`Tail`] with the SHA-256 of all bytes before
+//! It is JSON, a line each: first the [`Head`], then the [`Step`]s, last the `Tail` with the SHA-256 of all bytes before
 //! it and, where it is signed, an ed25519 signature of that. The head has the key of the file, sealed with that of the state
 //! folder; rendered arguments are sealed with the key of the file, digests are keyed with one that is derived from it, and
 //! all else is masked. So anybody can read the file, and only who has the state folder can apply it.

@@ -1,7 +1,7 @@
 //! What a host keeps of a run: which steps began there, what came of them, and what was there before each change.
 //!
 //! It is for a controller that died after the work was done ([`Store::recall`]), and for the way back ([`undo`]). All of it
-//! is in a private folder beside the agent, sealed with a key that only the controller keeps ([`seal`]). What is noted is
+//! is in a private folder beside the agent, sealed with a key that only the controller keeps (`seal`). What is noted is
 //! on disk before the change is made, and before the controller is answered.
 
 use std::path::PathBuf;
