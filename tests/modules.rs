@@ -44,6 +44,8 @@ fn needs_more_than_files(entry: &Entry) -> bool {
             "postgresql_db",
             "pip",
             "locale_gen",
+            "modprobe",
+            "debconf",
             "iptables",
             "git",
             "dpkg_selections",

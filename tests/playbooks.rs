@@ -337,10 +337,10 @@ fn a_debug_that_may_not_be_told_shows_nothing() {
 #[test]
 fn a_job_goes_on_by_itself_and_tells_what_came_of_it() {
     let (site, run) = run(
-        "- hosts: localhost\n  gather_facts: false\n  vars: {ansible_async_dir: \"{{ playbook_dir }}/jobs\"}\n  tasks:\n    - {shell: echo waited, async: 20, poll: 1, register: r}\n    - debug: msg=\"{{ r.stdout }} {{ r is finished }} {{ r is changed }}\"\n    - {shell: sleep 1; echo later, async: 20, poll: 0, register: j}\n    - debug: msg=\"{{ j is finished }}\"\n    - {async_status: {jid: \"{{ j.ansible_job_id }}\"}, register: s, until: s is finished, retries: 20, delay: 1}\n    - debug: msg=\"{{ s.stdout }} {{ s is changed }}\"\n    - {async_status: {jid: \"{{ j.ansible_job_id }}\", mode: cleanup}}\n    - {shell: exit 3, async: 20, poll: 1, register: f, ignore_errors: true}\n    - debug: msg=\"{{ f.rc }} {{ f is failed }}\"\n    - {async_status: {jid: ../site.yml}, register: n, ignore_errors: true}\n    - debug: msg=\"{{ n.msg }}\"\n",
+        "- hosts: localhost\n  gather_facts: false\n  vars: {ansible_async_dir: \"{{ playbook_dir }}/jobs\"}\n  tasks:\n    - {shell: echo waited, async: 20, poll: 1, register: r}\n    - debug: msg=\"{{ r.stdout }} {{ r is finished }} {{ r is changed }}\"\n    - {shell: sleep 1; echo later, async: 20, poll: 0, register: j}\n    - debug: msg=\"done {{ j is finished }}\"\n    - {async_status: {jid: \"{{ j.ansible_job_id }}\"}, register: s, until: s is finished, retries: 20, delay: 1}\n    - debug: msg=\"{{ s.stdout }} {{ s is changed }}\"\n    - {async_status: {jid: \"{{ j.ansible_job_id }}\", mode: cleanup}}\n    - {shell: exit 3, async: 20, poll: 1, register: f, ignore_errors: true}\n    - debug: msg=\"{{ f.rc }} {{ f is failed }}\"\n    - {async_status: {jid: ../site.yml}, register: n, ignore_errors: true}\n    - debug: msg=\"{{ n.msg }}\"\n",
         "",
     );
     let run = run.success();
-    assert_eq!(messages(&run), ["waited True True", "False", "later True", "3 True", "could not find job"], "{}", run.all());
+    assert_eq!(messages(&run), ["waited True True", "done False", "later True", "3 True", "could not find job"], "{}", run.all());
     assert!(std::fs::read_dir(site.path().join("jobs")).expect("jobs").next().is_none(), "the files of jobs are removed");
 }

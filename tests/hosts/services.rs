@@ -65,7 +65,7 @@ fn a_service_that_is_not_there_or_does_not_start_is_told() {
     inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "");
     hosts.exec("h1", &format!("printf '%s' '{UNIT}' | sed 's|^ExecStart=.*|Type=exec\\nExecStart=/bin/no-such-program|' >/etc/systemd/system/napper.service; systemctl daemon-reload"));
     let run = play(&site, "").code(2);
-    has(&run.all(), &["could not find the requested service `nappper`", "hint: there is napper.service", "site.yml:5:"]);
+    has(&run.all(), &["Could not find the requested service nappper", "hint: there is napper.service", "site.yml:5:"]);
     site.write("site.yml", &task("napper"));
     let run = play(&site, "").code(2);
     has(&run.all(), &["systemctl start", "napper", "site.yml:5:"]);
