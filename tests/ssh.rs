@@ -465,7 +465,7 @@ async fn a_task_that_takes_too_long_is_ended() {
     assert!(since.elapsed() < Duration::from_secs(20));
     // The module sees a program that a signal ended; the agent knows why.
     let failure = outcome.failure.map(|failure| failure.to_string());
-    assert_eq!(failure.as_deref(), Some("the task did not end within its timeout of 1 s and was stopped"));
+    assert_eq!(failure.as_deref(), Some("Timed out after 1 second(s)."));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -201,10 +201,10 @@ fn a_batch_that_does_not_verify_is_taken_back() {
   on_failure: undo
 "#;
     let site = Site::new().file("site.yml", playbook);
-    let _ = hosts.exec("h2", "printf old >/tmp/version; chown ops /tmp/version");
-    let _ = hosts.exec("h1", "printf old >/tmp/version; chown ops /tmp/version");
+    let _ = hosts.exec("h2", "printf old >/tmp/version; chown ops:ops /tmp/version");
+    let _ = hosts.exec("h1", "printf old >/tmp/version; chown ops:ops /tmp/version");
     let stopped = site.playbook(&format!("-i {} site.yml", hosts.inventory())).code(2);
     assert!(stopped.stdout.contains("h2: taken back: "), "{}", stopped.stdout);
     assert_eq!(hosts.exec("h1", "cat /tmp/version; test -d /tmp/made && echo made"), "newmade\n");
-    assert_eq!(hosts.exec("h2", "cat /tmp/version; test -e /tmp/made || echo gone"), "oldgone\n");
+    assert_eq!(hosts.exec("h2", "cat /tmp/version; test -e /tmp/made || echo gone"), "oldgone\n", "{}", stopped.all());
 }
