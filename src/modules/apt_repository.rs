@@ -76,7 +76,7 @@ impl Module for AptRepository {
         }
         let Some(wanted) = Source::read(&self.repo).filter(|source| source.active) else {
             return Err(Failure::argument("repo", format!("`{}` is not a line of apt's sources", self.repo))
-                .hint("such as `deb https://deb.debian.org/debian bookworm main`"));
+                .hint("such as `deb https://deb.example.net/debian bookworm main`"));
         };
         let mut changes = Vec::new();
         let mut found = false;
