@@ -33,10 +33,10 @@ fn a_lost_connection_is_taken_up_again_with_nothing_lost_and_nothing_done_twice(
     hosts.exec("h1", &format!("cmp /srv/large.bin {}/shared/wanted", hosts.path().display()));
     assert_eq!(left(&hosts), "");
 
-    // A run that ends says goodbye: nothing waits for it.
+    // A run that ends says goodbye: nothing waits the 20 seconds for it that it would wait for a lost one.
     let begun = std::time::Instant::now();
     no_agent(&hosts);
-    assert!(begun.elapsed() < std::time::Duration::from_secs(3), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < std::time::Duration::from_secs(16), "{:?}", begun.elapsed());
 }
 
 #[test]
