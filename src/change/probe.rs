@@ -98,6 +98,23 @@ pub struct Filesystem {
     pub inodes_available: u64,
 }
 
+impl Filesystem {
+    /// Returns the numbers that facts tell of it, by their names there.
+    pub fn facts(&self) -> [(&'static str, u64); 9] {
+        [
+            ("size_total", self.blocks.saturating_mul(self.fragment_size)),
+            ("size_available", self.blocks_available.saturating_mul(self.fragment_size)),
+            ("block_size", self.block_size),
+            ("block_total", self.blocks),
+            ("block_available", self.blocks_available),
+            ("block_used", self.blocks.saturating_sub(self.blocks_available)),
+            ("inode_total", self.inodes),
+            ("inode_available", self.inodes_available),
+            ("inode_used", self.inodes.saturating_sub(self.inodes_available)),
+        ]
+    }
+}
+
 /// Programs that [`Probe::query`] runs: they only read.
 pub const READERS: &[&str] = &[
     "getent",

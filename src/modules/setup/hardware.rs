@@ -236,17 +236,7 @@ pub(super) fn mounts(facts: &mut Facts) {
         entry.insert("uuid".into(), uuid.into());
         let full = if mount.is_remote() { None } else { facts.host.filesystem(Path::new(&mount.place)) };
         if let Some(full) = full {
-            for (name, number) in [
-                ("size_total", full.blocks.saturating_mul(full.fragment_size)),
-                ("size_available", full.blocks_available.saturating_mul(full.fragment_size)),
-                ("block_size", full.block_size),
-                ("block_total", full.blocks),
-                ("block_available", full.blocks_available),
-                ("block_used", full.blocks.saturating_sub(full.blocks_available)),
-                ("inode_total", full.inodes),
-                ("inode_available", full.inodes_available),
-                ("inode_used", full.inodes.saturating_sub(full.inodes_available)),
-            ] {
+            for (name, number) in full.facts() {
                 entry.insert(name.into(), number.into());
             }
         }
