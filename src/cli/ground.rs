@@ -53,8 +53,11 @@ impl Ground {
             Some("ignore") => DuplicateKeys::Ignore,
             _ => DuplicateKeys::Warn,
         };
-        let loader =
-            Arc::new(Loader::new(sources.clone(), vault, config.paths("DEFAULT_ROLES_PATH"), early).with_duplicate_keys(duplicates));
+        let loader = Arc::new(
+            Loader::new(sources.clone(), vault, config.paths("DEFAULT_ROLES_PATH"), early)
+                .with_duplicate_keys(duplicates)
+                .with_collections(config.paths("COLLECTIONS_PATHS")),
+        );
         let extra_vars = Arc::new(extra_vars::read(&loader, &flags.extra_vars)?);
         if let Ok(mut known) = extra.lock() {
             known.clone_from(&extra_vars);

@@ -202,6 +202,8 @@ impl Arguments {
 }
 
 fn read_playbook(loader: &Loader, path: &Path, strict: bool) -> Result<Playbook, Errors> {
+    let of_collection = path.to_str().filter(|_| !path.exists()).and_then(|name| loader.collections.playbook(name, Path::new("")));
+    let path = of_collection.as_deref().unwrap_or(path);
     if !path.exists() {
         return Err(vec![Diagnostic::error(format!("there is no playbook `{}`", path.display())).hint("give the path of its file")]);
     }

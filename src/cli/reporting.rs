@@ -101,6 +101,7 @@ fn manner(config: &Config, verbosity: u8) -> Manner {
         path_on_failure: config.is_on("show_task_path_on_failure"),
         check_markers: config.is_on("check_mode_markers"),
         deprecations: config.is_on("DEPRECATION_WARNINGS"),
+        debug: config.is_on("DEFAULT_DEBUG"),
         yaml: is_yaml.then_some(as_yaml as Yaml),
         pretty: config.flag("callback_format_pretty"),
     }

@@ -116,7 +116,7 @@ impl<'a> Plan<'a> {
                 let flags = without(&flags, &["-n", "--non-interactive"]);
                 (format!("exec {program} {flags}-H -S -p {} -u {user} -- {shell}", quoted(prompt)), false)
             }
-            "sudo" => (format!("exec {program} {flags}-H -n -u {user} -- {shell}"), false),
+            "sudo" => (format!("exec {program} {flags}-H -S -n -u {user} -- {shell}"), false),
             "su" => {
                 // `su` asks its terminal. Once it has let us in, the terminal is made a plain channel of bytes.
                 let inner = if link.is_local() { script.to_owned() } else { format!("stty raw -echo; exec 2>/dev/null; {script}") };

@@ -74,3 +74,16 @@ pub struct Become {
     /// The program, where it is not the method's name.
     pub program: Option<String>,
 }
+
+impl Become {
+    /// Returns the command line behind which a program runs as the other user, for reports.
+    pub fn line(&self) -> String {
+        let program = self.program.as_deref().unwrap_or(&self.method);
+        let flags = self.flags.as_ref().map(|flags| format!("{} ", flags.trim())).unwrap_or_default();
+        match (self.method.as_str(), &self.password) {
+            ("sudo", None) => format!("{program} {flags}-H -S -n -u {}", self.user),
+            ("sudo", Some(_)) => format!("{program} {flags}-H -S -u {}", self.user),
+            _ => format!("{program} {flags}{}", self.user),
+        }
+    }
+}

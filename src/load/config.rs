@@ -114,6 +114,23 @@ impl Config {
         parts(self.text(name).unwrap_or_default(), ',')
     }
 
+    /// Returns what a setting is, with the type it has; `None` where there is no such setting.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        let setting = settings::ALL.iter().find(|setting| setting.name == name)?;
+        let text = self.text(name).unwrap_or(setting.default);
+        let typed = || match setting.default {
+            "True" | "False" => arguments::to_bool(&Value::str(text)).map(Value::Bool),
+            number if number.parse::<i64>().is_ok() => text.parse().ok().map(Value::Int),
+            _ => None,
+        };
+        Some(match name {
+            _ if PATH_LISTS.contains(&name) => Value::list(self.paths(name).iter().map(|path| Value::from(path.display().to_string()))),
+            _ if LISTS.contains(&name) => Value::list(parts(text, ',').into_iter().map(Value::from)),
+            _ if text.is_empty() => Value::Null,
+            _ => typed().unwrap_or_else(|| Value::str(text)),
+        })
+    }
+
     /// Returns a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.text(name).map(|text| self.resolved(name, text))
@@ -148,6 +165,12 @@ impl Config {
         }
     }
 }
+
+/// Settings that are lists of paths.
+const PATH_LISTS: &[&str] = &["COLLECTIONS_PATHS", "DEFAULT_MODULE_PATH", "DEFAULT_ROLES_PATH"];
+
+/// Settings that are lists.
+const LISTS: &[&str] = &["CALLBACKS_ENABLED", "DEFAULT_VAULT_IDENTITY_LIST", "INVENTORY_ENABLED", "TAGS_RUN", "TAGS_SKIP"];
 
 fn parts(text: &str, separator: char) -> Vec<String> {
     text.split(separator).map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -255,6 +278,16 @@ mod tests {
         assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
         assert_eq!(with(&[("ANSIBLE_INVENTORY", "a,b")], "").inventory(), ["a", "b"]);
         assert_eq!(with(&[("ANSIBLE_INVENTORY", "a,b,")], "").inventory(), ["a,b,"]);
+    }
+
+    #[test]
+    fn settings_have_types() {
+        let config = with(&[("HOME", "/home/x"), ("ANSIBLE_PRIVATE_ROLE_VARS", "1"), ("ANSIBLE_RUN_TAGS", "a,b")], "");
+        assert_eq!(config.value("DEFAULT_PRIVATE_ROLE_VARS"), Some(Value::Bool(true)));
+        assert_eq!(config.value("TAGS_RUN"), Some(Value::list([Value::str("a"), Value::str("b")])));
+        assert!(matches!(config.value("DEFAULT_FORKS"), Some(Value::Int(_))));
+        assert_eq!(config.value("DEFAULT_LOG_PATH"), Some(Value::Null));
+        assert_eq!(config.value("NOTHING"), None);
     }
 
     #[test]

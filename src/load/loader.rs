@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use crate::load::collections::Collections;
 use crate::load::nodes::to_value;
 use crate::load::playbook::Role;
 use crate::load::vault::Vault;
@@ -35,6 +36,8 @@ pub struct Loader {
     pub vault: Arc<Vault>,
     /// Folders where roles are looked for, after those beside the playbook.
     pub roles_path: Vec<PathBuf>,
+    /// Where collections are looked for.
+    pub collections: Collections,
     early: Early,
     duplicate_keys: DuplicateKeys,
     warnings: Mutex<Vec<Diagnostic>>,
@@ -54,6 +57,7 @@ impl Loader {
             sources,
             vault,
             roles_path,
+            collections: Collections::default(),
             early,
             duplicate_keys: DuplicateKeys::default(),
             warnings: Mutex::default(),
@@ -65,6 +69,13 @@ impl Loader {
     #[must_use]
     pub fn with_duplicate_keys(mut self, are: DuplicateKeys) -> Self {
         self.duplicate_keys = are;
+        self
+    }
+
+    /// Says in which folders collections are installed.
+    #[must_use]
+    pub fn with_collections(mut self, paths: Vec<PathBuf>) -> Self {
+        self.collections = Collections::new(paths);
         self
     }
 

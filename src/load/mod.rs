@@ -3,6 +3,7 @@
 pub mod action;
 pub mod at_load;
 pub mod check;
+pub mod collections;
 pub mod config;
 pub mod execution;
 pub mod free_form;

@@ -335,6 +335,10 @@ pub struct RoleHead {
     pub defaults: Arc<Map>,
     /// `vars/`.
     pub vars: Arc<Map>,
+    /// The collection it is of.
+    pub collection: Option<String>,
+    /// Collections in which its roles and modules are looked for.
+    pub collections: Vec<String>,
     /// The entry point: `main`, or what `tasks_from` said, without suffix.
     pub entry: String,
 }

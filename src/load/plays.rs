@@ -137,6 +137,7 @@ fn import(
         }
     };
     let path = folder.join(&text);
+    let path = if path.is_file() { path } else { loader.collections.playbook(&text, folder).unwrap_or(path) };
     if depth > 32 {
         errors.push(Diagnostic::error(format!("`{}` imports itself, directly or through others", path.display())).at(file.span));
         return Vec::new();
@@ -194,6 +195,7 @@ fn play(loader: &Loader, node: &Node, folder: &Path, known: &Map, errors: &mut E
         known: Arc::new(known),
         handlers: false,
         depth: 0,
+        collections: play.keywords.collections.clone().into(),
     };
     tasks::early_tags(&around, &mut play.keywords, node.span, errors);
     let mut list = |name: &str| node.get(name).map(|value| tasks::list(&around, value, errors)).unwrap_or_default();

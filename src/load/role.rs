@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::load::collections;
 use crate::load::keywords::{self, located};
 use crate::load::loader::{Errors, Loader, find_yaml};
 use crate::load::nodes::to_value;
@@ -64,6 +65,7 @@ impl Loader {
         files: &RoleFiles,
         playbook_folder: &Path,
         within: Option<&Arc<RoleHead>>,
+        collections: &[String],
         span: Span,
     ) -> Result<Arc<Role>, Errors> {
         let around = Around {
@@ -74,6 +76,7 @@ impl Loader {
             known: Arc::default(),
             handlers: false,
             depth: 0,
+            collections: collections.into(),
         };
         let mut errors = Vec::new();
         match read(&around, name, files, span, &mut errors) {
@@ -108,7 +111,17 @@ impl Loader {
 pub(super) fn read(around: &Around<'_>, name: &str, files: &RoleFiles, span: Span, errors: &mut Errors) -> Option<Arc<Role>> {
     let loader = around.loader;
     let places = loader.role_places(name, around);
-    let Some(path) = places.iter().find(|path| path.is_dir()).cloned() else {
+    let own = around.role.iter().flat_map(|role| &role.collections).chain(around.collections.iter()).cloned().collect::<Vec<_>>();
+    let of_collection = loader.collections.role(name, &own, &around.playbook_folder);
+    let (name, path) = match (of_collection, places.iter().find(|path| path.is_dir())) {
+        (Some((collection, path)), _) => {
+            let is_full = name.strip_prefix(&collection).is_some_and(|rest| rest.starts_with('.'));
+            (if is_full { name.to_owned() } else { format!("{collection}.{name}") }, Some(path))
+        }
+        (None, place) => (name.to_owned(), place.cloned()),
+    };
+    let name = name.as_str();
+    let Some(path) = path else {
         let folders: Vec<_> = places.iter().filter_map(|path| path.parent()).map(|folder| format!("`{}`", folder.display())).collect();
         let near = role_names(&places);
         errors.push(
@@ -188,9 +201,13 @@ fn read_folder(around: &Around<'_>, name: &str, path: &Path, files: &RoleFiles, 
     let defaults = variables("defaults", &files.defaults, files.defaults != "main");
     let vars = variables("vars", &files.vars, files.vars != "main");
     let entry = Path::new(&files.tasks).file_stem().map_or_else(|| files.tasks.clone(), |stem| stem.to_string_lossy().into_owned());
-    let head = RoleHead { name: name.to_owned(), path: path.to_owned(), defaults, vars, entry };
-
     let meta = meta(loader, path, errors);
+    let collection = collections::of_path(path);
+    let named = meta.as_ref().and_then(|meta| meta.get("collections")).and_then(Node::as_list).unwrap_or_default();
+    let named = named.iter().filter_map(Node::as_str).map(str::to_owned);
+    let collections = collection.iter().cloned().chain(named).collect();
+    let head = RoleHead { name: name.to_owned(), path: path.to_owned(), defaults, vars, collection, collections, entry };
+
     let dependencies = dependencies(around, &Arc::new(head.clone()), meta.as_ref(), errors);
     // A role sees the defaults and variables of the roles it depends on; its own are stronger.
     let below = |own: &Arc<Map>, of: fn(&RoleHead) -> &Arc<Map>| {

@@ -54,6 +54,8 @@ pub(super) struct Around<'a> {
     pub(super) handlers: bool,
     /// How many imports led here.
     pub(super) depth: usize,
+    /// Collections in which roles are looked for.
+    pub collections: Arc<[String]>,
 }
 
 impl Loader {
@@ -70,8 +72,16 @@ impl Loader {
         from: Option<Span>,
     ) -> Result<Vec<Item>, Errors> {
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
-        let around =
-            Around { loader: self, folder, playbook_folder: playbook_folder.to_owned(), role, known: Arc::default(), handlers, depth: 0 };
+        let around = Around {
+            loader: self,
+            folder,
+            playbook_folder: playbook_folder.to_owned(),
+            role,
+            known: Arc::default(),
+            handlers,
+            depth: 0,
+            collections: Arc::default(),
+        };
         let mut errors = Vec::new();
         let items = file(&around, path, from, &mut errors);
         if errors.is_empty() { Ok(items) } else { Err(errors) }

@@ -85,11 +85,10 @@ fn within_braces(text: &str) -> Option<String> {
     (!inner.contains("{{")).then(|| inner.trim().to_owned())
 }
 
-/// Returns the value of an expression; of an undefined variable it says that it is not defined, which is no failure here.
+/// Returns the value of an expression; of what is undefined, or made of something that is, it says so, which is no failure here.
 fn evaluate(text: &str, controller: &dyn Controller) -> Result<Value, Failure> {
     controller.expression(text).or_else(|failure| match controller.expression(&format!("({text}) is defined")) {
-        Ok(Value::Bool(false)) => Ok(Value::from(format!("<< error 1 - '{text}' is undefined >>"))),
-        // It is there, and made of something that is not.
+        Ok(Value::Bool(false)) => Ok(Value::from(format!("<< error 1 - {failure} >>"))),
         _ if failure.to_string().ends_with(" is undefined") => Ok(Value::from(format!("<< error 1 - {failure} >>"))),
         _ => Err(failure),
     })

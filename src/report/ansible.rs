@@ -120,7 +120,8 @@ impl AnsibleForm {
         }
         if self.manner.verbosity >= 3 && matches!(result.status, Status::Ok | Status::Changed) {
             let module = self.state.lock().map(|state| state.module.clone()).unwrap_or_default();
-            self.output.line(&format!("<{host}> EXEC {module}"));
+            let whose = result.became.as_ref().map(|line| format!("{line} ")).unwrap_or_default();
+            self.output.line(&format!("<{host}> EXEC {whose}{module}"));
         }
     }
 
@@ -317,7 +318,7 @@ impl Listener for AnsibleForm {
                 self.output.line(&format!("ASYNC {how} on {host}: jid={job}{more}"));
             }
             Event::MetaDone { text, .. } => {
-                if self.manner.verbosity >= 2 {
+                if self.manner.verbosity >= 2 || self.manner.debug {
                     self.output.line(&format!("META: {text}"));
                 }
             }

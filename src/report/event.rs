@@ -122,6 +122,8 @@ pub struct TaskResult {
     pub no_log: bool,
     /// The host it was delegated to.
     pub delegated_to: Option<String>,
+    /// The command line by which another user was become, with `-vvv`.
+    pub became: Option<String>,
     /// A failure with place and hint, rendered.
     pub diagnostic: Option<String>,
     /// Failed, but the play goes on.

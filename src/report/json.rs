@@ -92,7 +92,9 @@ fn merged(mut fields: Json, result: &TaskResult, output: &Output) -> Json {
     let more = if result.no_log {
         json!({"status": status_word(result.status), "no_log": true, "ignored": result.ignored, "check": result.check})
     } else {
-        let values = output.redactor().mask_value(&Value::from(result.values.clone()));
+        let mut values = result.values.clone();
+        values.shift_remove("invocation");
+        let values = output.redactor().mask_value(&Value::from(values));
         let diff: Vec<_> = result
             .diff
             .iter()

@@ -22,6 +22,8 @@ pub struct Manner {
     pub check_markers: bool,
     /// Deprecations are told.
     pub deprecations: bool,
+    /// More is told than anybody wants to read, but to find a mistake.
+    pub debug: bool,
     /// Values are written as YAML.
     pub yaml: Option<Yaml>,
     /// Values are written over several lines, or on one; `None`: as the task has it.
@@ -38,6 +40,7 @@ impl Default for Manner {
             path_on_failure: false,
             check_markers: false,
             deprecations: true,
+            debug: false,
             yaml: None,
             pretty: None,
         }

@@ -29,6 +29,9 @@ const NO_VARIABLES: &[&str] = &[
     "return", "true", "True", "try", "while", "with", "yield",
 ];
 
+/// Arguments whose names have one of these words are not told.
+const SECRET_NAMES: &[&str] = &["password", "passwd", "passphrase", "secret", "token", "api_key", "apikey", "private_key", "pass_"];
+
 /// Whether a text can be the name of a variable that templates can name.
 fn is_variable_name(text: &str) -> bool {
     crate::load::keywords::is_variable_name(text) && !NO_VARIABLES.contains(&text)
@@ -55,6 +58,17 @@ pub(super) struct Flags {
     pub(super) once: bool,
     pub(super) any_errors_fatal: bool,
     pub(super) throttle: Option<usize>,
+}
+
+/// Returns arguments as they may be told: without what their names call a secret.
+fn told(arguments: &Map) -> Value {
+    let value = |name: &Key, value: &Value| match name.as_str() {
+        Some(name) if SECRET_NAMES.iter().any(|secret| name.contains(secret)) && !value.is_null() => {
+            Value::str("VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
+        }
+        _ => value.clone(),
+    };
+    Value::from(arguments.iter().map(|(name, argument)| (name.clone(), value(name, argument))).collect::<Map>())
 }
 
 impl Run {
@@ -123,6 +137,8 @@ impl Step {
         let variables =
             variables.with([("ansible_check_mode", Value::Bool(mode == Mode::Check)), ("ansible_diff_mode", Value::Bool(diff))]);
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
+        let is_told = entry.runs != Runs::WithoutHost && (self.run.settings.verbosity >= 3 || self.task.r#loop.is_some());
+        let invocation = is_told.then(|| Value::map([("module_args", told(&arguments))]));
         if let Some(path) = &own {
             arguments = self.for_own_module(path, arguments, mode, diff);
         }
@@ -170,6 +186,7 @@ impl Step {
             alone,
             part: String::new(),
             bound: Bound::Free,
+            invocation,
         })
     }
 
@@ -201,7 +218,14 @@ impl Step {
 
     /// Returns the program of a module that the user brings along.
     fn own_module(&self, name: &str) -> Option<PathBuf> {
-        library::find(name, self.run.search(&self.stage, &self.frame, &self.task).folders())
+        let found = library::find(name, self.run.search(&self.stage, &self.frame, &self.task).folders());
+        if found.is_some() || modules::find(name).is_some() {
+            return found;
+        }
+        let of_role = self.task.role.iter().flat_map(|role| &role.collections);
+        let of_task = self.task.keywords.collections.iter().chain(&self.stage.play.keywords.collections);
+        let searched: Vec<_> = of_task.chain(of_role).cloned().collect();
+        self.run.library.module(name, &searched, &self.stage.play.folder)
     }
 
     /// Returns the arguments with which the user's own module is run, the task's among them, and what Ansible tells modules besides.

@@ -41,7 +41,11 @@ impl Library for Files {
             defaults: entries.defaults.clone(),
             handlers: entries.handlers.clone(),
         };
-        self.loader.role(name, &files, from.playbook_folder, from.role, from.span)
+        self.loader.role(name, &files, from.playbook_folder, from.role, from.collections, from.span)
+    }
+
+    fn module(&self, name: &str, searched: &[String], playbook_folder: &Path) -> Option<PathBuf> {
+        self.loader.collections.module(name, searched, playbook_folder)
     }
 
     fn variables(&self, path: &Path, span: Option<Span>) -> Result<Map, Vec<Diagnostic>> {

@@ -25,7 +25,9 @@ pub(super) struct Handler {
 }
 
 impl Run {
-    /// Notes for a host all handlers that a task notifies, and returns their names.
+    /// Notes for a host all handlers that a task notifies, and returns their names. Which handlers a name means is told
+    /// when they are run, as includes may bring more of them until then; only a handler notifies others at once.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn notify(
         self: &Arc<Self>,
         stage: &Arc<Stage>,
@@ -34,6 +36,7 @@ impl Run {
         host: &Arc<str>,
         notice: Notice,
         by: &str,
+        is_handler: bool,
     ) -> Result<Vec<String>, Diagnostic> {
         let notified = frame.notified_by(task);
         let mut names = Vec::new();
@@ -60,14 +63,27 @@ impl Run {
                 }
                 let of = |id: &HandlerId| handlers.get(*id).and_then(|handler| handler.names.last()).cloned();
                 names.extend(meant.iter().filter_map(of));
-                self.hosts.with(host, |host| {
-                    for handler in meant {
-                        host.notify(handler, notice, by);
-                    }
+                self.hosts.with(host, |host| match is_handler {
+                    true => meant.into_iter().for_each(|handler| host.notify(handler, notice, by)),
+                    false => host.notify_topic(topic, notice, by),
                 });
             }
         }
         Ok(names)
+    }
+
+    /// Tells which handlers the names mean that were notified on a host.
+    pub(super) fn settle_topics(self: &Arc<Self>, stage: &Arc<Stage>, host: &Arc<str>) {
+        let topics = self.hosts.with(host, |host| std::mem::take(&mut host.topics));
+        if topics.is_empty() {
+            return;
+        }
+        let handlers = self.named_handlers(stage, host);
+        for (topic, (notice, by)) in topics {
+            for handler in meant(&handlers, &topic) {
+                self.hosts.with(host, |host| host.notify(handler, notice, &by));
+            }
+        }
     }
 
     /// Returns the texts of a keyword that holds one or several.
@@ -117,7 +133,7 @@ impl Run {
             if let Some(role) = &handler.task.role {
                 names.extend(of_role(&role.name, &names));
             }
-            let mut listens: Vec<_> = handler.task.listen.iter().flat_map(&texts).collect();
+            let mut listens: Vec<_> = handler.task.listen.iter().flat_map(|located| plain_texts(&located.value)).collect();
             if let Some(role) = &handler.task.role {
                 listens.extend(of_role(&role.name, &listens));
             }
@@ -131,6 +147,12 @@ impl Run {
     pub(super) fn flush<'a>(self: &'a Arc<Self>, stage: &'a Arc<Stage>, hosts: &'a [Arc<str>], is_rescued: bool) -> BoxFuture<'a, ()> {
         async move {
             let forced = self.forces_handlers(stage);
+            for host in hosts {
+                let standing = self.hosts.standing(host);
+                if standing == Standing::Running || (forced && standing == Standing::Failed) {
+                    self.settle_topics(stage, host);
+                }
+            }
             let mut next = 0;
             while let Some(handler) = stage.handlers().get(next).cloned() {
                 if stage.is_stopped() || self.is_interrupted() {
@@ -141,6 +163,17 @@ impl Run {
             }
         }
         .boxed()
+    }
+
+    /// As [`Run::flush`], at the end of a section of the play.
+    pub(super) async fn flush_at_end(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
+        for host in self.hosts.running(hosts) {
+            if self.hosts.with(&host, |host| !host.topics.is_empty()) {
+                let text = format!("triggered running handlers for {host}");
+                self.tell(Event::MetaDone { host, text });
+            }
+        }
+        self.flush(stage, hosts, false).await;
     }
 
     async fn run_handler(self: &Arc<Self>, stage: &Arc<Stage>, id: HandlerId, handler: &Handler, hosts: &[Arc<str>], flush: Flush) {
@@ -251,6 +284,15 @@ struct Named {
     list: usize,
     names: Vec<String>,
     listens: Vec<String>,
+}
+
+/// Returns the topics of `listen`: they are no templates.
+fn plain_texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::List(items) => items.iter().map(ToString::to_string).collect(),
+        Value::Null => Vec::new(),
+        single => vec![single.to_string()],
+    }
 }
 
 /// Returns the names with that of their role before them, and without the role's collection.

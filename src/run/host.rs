@@ -49,9 +49,14 @@ pub(super) struct Host {
     pub(super) set_facts: Arc<Map>,
     /// `include_vars`.
     pub(super) included: Arc<Map>,
+    /// Handlers that are to run, and who notified them.
     pub(super) notified: IndexMap<HandlerId, (Notice, String)>,
+    /// Names and topics that were notified since handlers were last run: which handlers they mean is told then.
+    pub(super) topics: IndexMap<String, (Notice, String)>,
     /// How often `clear_host_errors` was done on it.
     pub(super) cleared: usize,
+    /// The counts when that was last done: what they say is forgiven.
+    pub(super) forgiven: Counts,
     /// Numbers of the roles in which a task ran and was not skipped.
     pub(super) roles_begun: HashSet<usize>,
     /// Roles that ran to their end, by what makes a use of them the same.
@@ -94,10 +99,20 @@ impl Host {
 
     /// Notes that a handler is to run.
     pub(super) fn notify(&mut self, handler: HandlerId, notice: Notice, by: &str) {
-        let entry = self.notified.entry(handler).or_insert_with(|| (notice, by.to_owned()));
-        if notice > entry.0 {
-            *entry = (notice, by.to_owned());
-        }
+        note(&mut self.notified, handler, notice, by);
+    }
+
+    /// Notes that the handlers of this name or topic are to run.
+    pub(super) fn notify_topic(&mut self, topic: String, notice: Notice, by: &str) {
+        note(&mut self.topics, topic, notice, by);
+    }
+}
+
+/// Notes a notice; a sure one is stronger than a doubtful one.
+fn note<K: std::hash::Hash + Eq>(notices: &mut IndexMap<K, (Notice, String)>, key: K, notice: Notice, by: &str) {
+    let entry = notices.entry(key).or_insert_with(|| (notice, by.to_owned()));
+    if notice > entry.0 {
+        *entry = (notice, by.to_owned());
     }
 }
 
@@ -133,6 +148,13 @@ impl Hosts {
     /// Returns those of `hosts` that take part.
     pub(super) fn running(&self, hosts: &[Arc<str>]) -> Vec<Arc<str>> {
         hosts.iter().filter(|host| self.standing(host) == Standing::Running).cloned().collect()
+    }
+
+    /// Returns what of the counts `clear_host_errors` forgave.
+    pub(super) fn forgiven(&self) -> HashMap<Arc<str>, Counts> {
+        let all = self.all.read().unwrap_or_else(PoisonError::into_inner);
+        let forgiven = all.iter().map(|(name, host)| (name.clone(), lock(host).forgiven));
+        forgiven.filter(|(_, counts)| *counts != Counts::default()).collect()
     }
 
     /// Returns the counts of every host met, by name.

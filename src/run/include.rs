@@ -159,6 +159,7 @@ impl Run {
     async fn run_included(self: &Arc<Self>, stage: &Arc<Stage>, read: Read, hosts: &[Arc<str>], inner: &Arc<Frame>, is_handler: bool) {
         match read {
             Read::Tasks(_, items) => {
+                stage.take_in_included(&items, inner, None);
                 if is_handler {
                     self.handler_items(stage, &items, hosts, inner).await;
                 } else {
@@ -167,7 +168,7 @@ impl Run {
             }
             Read::Role(r#use, role, public) => {
                 let ring = inner.role_use(&r#use, &role, None);
-                stage.take_in_handlers(&ring, &role);
+                stage.take_in_included(&role.tasks, &ring, Some(&role));
                 if public {
                     stage.expose(&role);
                 }
@@ -195,6 +196,7 @@ impl Run {
             role: task.role.as_ref(),
             folder: &task.folder,
             playbook_folder: &stage.play.folder,
+            collections: if task.keywords.collections.is_empty() { &stage.play.keywords.collections } else { &task.keywords.collections },
             handlers: is_handler,
             span: task.span,
         };
@@ -257,11 +259,12 @@ impl Step {
                     let mut result = registered(&what);
                     result.extend(item.own.iter().cloned());
                     results.push(Value::from(result));
-                    all.push((what, item.own.into_iter().collect(), Some(item.label)));
+                    let label = self.label(r#loop, &item, &item.variables, engine)?;
+                    all.push((what, item.own.into_iter().collect(), Some(label)));
                 }
                 Err(Stop::Skip(condition)) => {
                     let came = self.came(Stop::Skip(condition.clone()), &item.variables, engine);
-                    results.push(self.told_item(r#loop, &item, came).register);
+                    results.push(self.told_item(r#loop, &item, came, engine).register);
                     skipped = Stop::Skip(condition);
                 }
                 Err(stop) => return Err(stop),

@@ -16,6 +16,8 @@ pub struct From<'a> {
     pub folder: &'a Path,
     /// The folder of the playbook.
     pub playbook_folder: &'a Path,
+    /// Collections in which roles are looked for, besides those of the role.
+    pub collections: &'a [String],
     /// Whether handlers are meant.
     pub handlers: bool,
     /// Where the file is named.
@@ -42,6 +44,11 @@ pub trait Library: Send + Sync {
 
     /// Reads a role.
     fn role(&self, name: &str, entries: &Entries, from: &From<'_>) -> Result<Arc<Role>, Vec<Diagnostic>>;
+
+    /// Returns the program of a module of a collection, by its full name or by its own in one of the `searched` collections.
+    fn module(&self, _name: &str, _searched: &[String], _playbook_folder: &Path) -> Option<PathBuf> {
+        None
+    }
 
     /// Reads a file of variables.
     fn variables(&self, path: &Path, span: Option<Span>) -> Result<Map, Vec<Diagnostic>>;

@@ -1,5 +1,7 @@
 //! Loops: all items of a task, in one message to the host where nothing speaks against it.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::change::{Outcome, Then};
@@ -10,19 +12,38 @@ use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
 use crate::run::host::Notice;
 use crate::run::replay::{self, UNSURE};
-use crate::run::result::Came;
+use crate::run::result::{Came, INVOCATION};
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ended, Ready, Step, Stop};
+use crate::source::Diagnostic;
 use crate::value::{Key, Map, Value, arguments};
 use crate::vars::Truth;
 
 /// One item of a loop.
 pub(super) struct Item {
     pub(super) value: Value,
-    pub(super) label: String,
     /// The variables that the loop gives it.
     pub(super) own: Vec<(Key, Value)>,
     pub(super) variables: TaskVariables,
+}
+
+/// Events of items, told in the order of the items, whatever order these are done in.
+#[derive(Default)]
+struct Turns(Mutex<(usize, BTreeMap<usize, Event>)>);
+
+impl Turns {
+    /// Takes the event of an item, and returns those whose turn has come.
+    fn take(&self, index: usize, event: Event) -> Vec<Event> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (next, early) = &mut *state;
+        early.insert(index, event);
+        let mut due = Vec::new();
+        while let Some(event) = early.remove(next) {
+            due.push(event);
+            *next += 1;
+        }
+        due
+    }
 }
 
 impl Step {
@@ -101,16 +122,17 @@ impl Step {
         for (index, value) in values.iter().enumerate() {
             let own = loop_variables(r#loop, values, index, extended.then_some(all_items));
             let variables = variables.with(own.clone());
-            let label = match &r#loop.label {
-                None => value.to_string(),
-                Some(label) => match engine.render(&label.value, &variables) {
-                    Ok(label) => label.to_string(),
-                    Err(diagnostic) => return Err(diagnostic.into()),
-                },
-            };
-            items.push(Item { value: value.clone(), label, own, variables });
+            items.push(Item { value: value.clone(), own, variables });
         }
         Ok(items)
+    }
+
+    /// Returns what an item is called in reports; `variables` may have what came of it.
+    pub(super) fn label(&self, r#loop: &Loop, item: &Item, variables: &TaskVariables, engine: &SharedEngine) -> Result<String, Diagnostic> {
+        match &r#loop.label {
+            None => Ok(item.value.to_string()),
+            Some(label) => engine.render(&label.value, variables).map(|label| label.to_string()),
+        }
     }
 
     /// Whether an item may depend on what came of the one before it.
@@ -147,7 +169,7 @@ impl Step {
                 tokio::time::sleep(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))).await;
             }
             let came = self.single_item(index, &variables, engine).await;
-            let came = self.told_item(r#loop, item, came);
+            let came = self.told_item(r#loop, item, came, engine);
             let is_lost = came.result.status == Status::Unreachable || replay::is_unsure(&came.result);
             for (_, then) in &came.then {
                 if let (Then::Facts { facts: map, .. } | Then::Variables(map), true) = (then, self.sets_variables()) {
@@ -175,6 +197,7 @@ impl Step {
 
     /// Gets all items ready, and sends those that can go together in one message.
     async fn at_once(&self, r#loop: &Loop, items: &[Item], engine: &SharedEngine) -> Vec<Came> {
+        let turns = Turns::default();
         let mut all = Vec::with_capacity(items.len());
         let mut waiting: Vec<(usize, Ready)> = Vec::new();
         for (index, item) in items.iter().enumerate() {
@@ -182,22 +205,28 @@ impl Step {
                 Ok(mut ready) => {
                     ready.step = ready.step.map(|key| format!("{key}/item{index}"));
                     if waiting.last().is_some_and(|(_, last)| !last.goes_with(&ready)) {
-                        all.extend(self.together(r#loop, items, std::mem::take(&mut waiting), engine).await);
+                        all.extend(self.together((r#loop, &turns), items, std::mem::take(&mut waiting), engine).await);
                     }
                     waiting.push((index, ready));
                 }
                 Err(stop) => {
                     let came = self.came(stop, &item.variables, engine);
-                    all.push((index, self.told_item(r#loop, item, came)));
+                    all.push((index, self.told_in_turn((r#loop, &turns), (index, item), came, engine)));
                 }
             }
         }
-        all.extend(self.together(r#loop, items, waiting, engine).await);
+        all.extend(self.together((r#loop, &turns), items, waiting, engine).await);
         all.sort_by_key(|(index, _)| *index);
         all.into_iter().map(|(_, came)| came).collect()
     }
 
-    async fn together(&self, r#loop: &Loop, items: &[Item], group: Vec<(usize, Ready)>, engine: &SharedEngine) -> Vec<(usize, Came)> {
+    async fn together(
+        &self,
+        told: (&Loop, &Turns),
+        items: &[Item],
+        group: Vec<(usize, Ready)>,
+        engine: &SharedEngine,
+    ) -> Vec<(usize, Came)> {
         let of = |index: usize| items.get(index);
         let mut all = Vec::new();
         let [(_, first), _, ..] = group.as_slice() else {
@@ -205,7 +234,7 @@ impl Step {
                 let Some(item) = of(index) else { continue };
                 let outcome = self.carry_out(&ready).await;
                 let came = self.judge(&ready, outcome, &item.variables, engine).await;
-                all.push((index, self.told_item(r#loop, item, came)));
+                all.push((index, self.told_in_turn(told, (index, item), came, engine)));
             }
             return all;
         };
@@ -222,11 +251,10 @@ impl Step {
                 else {
                     return;
                 };
-                let _ = index;
                 if outcome.on_controller.is_empty() {
                     let came = self.judged(ready, outcome, &item.variables, engine);
                     if let Some(slot) = done.get_mut(at) {
-                        *slot = Some(self.told_item(r#loop, item, came));
+                        *slot = Some(self.told_in_turn(told, (*index, item), came, engine));
                     }
                 } else if let Some(slot) = outcomes.get_mut(at) {
                     *slot = Some(outcome);
@@ -251,7 +279,7 @@ impl Step {
                 (Some(came), _) => came,
                 (None, outcome) => {
                     let came = self.judge(ready, outcome.ok_or_else(|| lost.clone()), &item.variables, engine).await;
-                    self.told_item(r#loop, item, came)
+                    self.told_in_turn(told, (*index, item), came, engine)
                 }
             };
             all.push((*index, came));
@@ -260,17 +288,36 @@ impl Step {
     }
 
     /// Adds the item to what came of it, and tells it.
-    pub(super) fn told_item(&self, r#loop: &Loop, item: &Item, mut came: Came) -> Came {
-        came.note(&r#loop.variable, item.value.clone());
-        came.note("ansible_loop_var", Value::str(&r#loop.variable));
-        came.result.item = Some(item.value.clone());
-        self.run.tell(Event::Item {
-            host: self.host.clone(),
-            task: self.name.clone(),
-            label: item.label.clone(),
-            result: Box::new(came.result.clone()),
-        });
+    pub(super) fn told_item(&self, r#loop: &Loop, item: &Item, came: Came, engine: &SharedEngine) -> Came {
+        let (came, event) = self.of_item(r#loop, item, came, engine);
+        self.run.tell(event);
         came
+    }
+
+    /// As [`Step::told_item`], but told only after the items before it.
+    fn told_in_turn(&self, (r#loop, turns): (&Loop, &Turns), (index, item): (usize, &Item), came: Came, engine: &SharedEngine) -> Came {
+        let (came, event) = self.of_item(r#loop, item, came, engine);
+        turns.take(index, event).into_iter().for_each(|event| self.run.tell(event));
+        came
+    }
+
+    /// Adds the item to what came of it. Its label may tell what came of it, too.
+    fn of_item(&self, r#loop: &Loop, item: &Item, mut came: Came, engine: &SharedEngine) -> (Came, Event) {
+        if let (Some(arguments), Value::Map(map)) = (came.result.values.get(INVOCATION).cloned(), &mut came.register) {
+            Arc::make_mut(map).insert(INVOCATION.into(), arguments);
+        }
+        for (name, value) in &item.own {
+            came.note(name.as_str().unwrap_or_default(), value.clone());
+        }
+        let seen = self.with_result(&item.variables, &came.register);
+        let label = self.label(r#loop, item, &seen, engine).unwrap_or_else(|diagnostic| {
+            came.spoil(format!("Failed to template loop_control.label: {}", diagnostic.message));
+            came.result.ignored = self.is_ignored(&item.variables, engine);
+            item.value.to_string()
+        });
+        came.result.item = Some(item.value.clone());
+        let event = Event::Item { host: self.host.clone(), task: self.name.clone(), label, result: Box::new(came.result.clone()) };
+        (came, event)
     }
 
     /// Returns what all items came to together.
@@ -400,4 +447,17 @@ fn mentions(value: &Value, name: &str) -> bool {
 /// Returns the number of an argument that is a number of seconds.
 pub(super) fn seconds(arguments: &Map, name: &str, otherwise: f64) -> f64 {
     arguments.get(name).and_then(|value| arguments::from_value(value).ok()).unwrap_or(otherwise)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_are_told_in_their_order() {
+        let turns = Turns::default();
+        let event = |text: &str| Event::Warning { message: text.to_owned() };
+        let told = |index: usize| turns.take(index, event(&index.to_string())).len();
+        assert_eq!([told(2), told(0), told(3), told(1)], [0, 1, 0, 3]);
+    }
 }

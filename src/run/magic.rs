@@ -52,7 +52,8 @@ const IN_PLAY: &[&str] = &[
 ];
 
 /// Names that are there in a role.
-const IN_ROLE: &[&str] = &["ansible_parent_role_names", "ansible_parent_role_paths", "ansible_role_name", "role_name", "role_path"];
+const IN_ROLE: &[&str] =
+    &["ansible_parent_role_names", "ansible_parent_role_paths", "ansible_role_name", "ansible_collection_name", "role_name", "role_path"];
 
 /// The magic variables of a host, and of a task where there is one.
 pub(super) struct Magic {
@@ -135,7 +136,13 @@ impl TaskSide {
             }
             "ansible_search_path" => Value::list(self.search.iter().map(path)),
             "environment" => Value::list(self.environment.iter().cloned()),
-            "role_name" | "ansible_role_name" => Value::str(&self.role.as_ref()?.name),
+            "ansible_role_name" => Value::str(&self.role.as_ref()?.name),
+            "ansible_collection_name" => Value::str(self.role.as_ref()?.collection.as_ref()?),
+            "role_name" => {
+                let role = self.role.as_ref()?;
+                let collection = role.collection.as_ref().map(|collection| format!("{collection}."));
+                Value::str(collection.and_then(|collection| role.name.strip_prefix(&collection)).unwrap_or(&role.name))
+            }
             "role_path" => path(&self.role.as_ref()?.path),
             "ansible_parent_role_names" if !self.parents.is_empty() => Value::list(self.parents.iter().map(|(name, _)| Value::str(name))),
             "ansible_parent_role_paths" if !self.parents.is_empty() => Value::list(self.parents.iter().map(|(_, folder)| path(folder))),

@@ -51,8 +51,16 @@ impl Run {
             stage.break_off();
             return;
         }
-        if is_handler && action == "flush_handlers" {
-            self.report(&Diagnostic::error("flush_handlers cannot be used as a handler").at(task.span));
+        let misplaced = match action.as_str() {
+            "flush_handlers" if is_handler => Some("flush_handlers cannot be used as a handler"),
+            "end_role" if is_handler => Some("Cannot execute 'end_role' from a handler"),
+            "end_role" if frame.outward().all(|ring| ring.role_number.is_none()) => {
+                Some("Cannot execute 'end_role' from outside of a role")
+            }
+            _ => None,
+        };
+        if let Some(misplaced) = misplaced {
+            self.report(&Diagnostic::error(misplaced).at(task.span));
             stage.break_off();
             return;
         }
@@ -140,15 +148,17 @@ impl Run {
                 }
             }
             "end_host" => hosts.iter().for_each(|host| self.hosts.set_standing(host, Standing::Ended)),
-            "end_role" => match frame.outward().find_map(|ring| ring.role_number) {
-                Some(number) => hosts.iter().for_each(|host| self.hosts.set_standing(host, Standing::LeftRole(number))),
-                None => self.report(&Diagnostic::error("`end_role` stands outside any role").at(task.span)),
-            },
+            "end_role" => {
+                if let Some(number) = frame.outward().find_map(|ring| ring.role_number) {
+                    hosts.iter().for_each(|host| self.hosts.set_standing(host, Standing::LeftRole(number)));
+                }
+            }
             "clear_facts" => stage.all.iter().for_each(|host| self.hosts.with(host, |host| host.clear_facts())),
             "clear_host_errors" => {
                 for host in &stage.all {
                     self.hosts.with(host, |host| {
                         host.cleared += 1;
+                        host.forgiven = host.counts;
                         if matches!(host.standing, Standing::Failed | Standing::Unreachable) {
                             host.standing = Standing::Running;
                         }

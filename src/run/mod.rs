@@ -261,6 +261,7 @@ impl Run {
     fn recap(&self) -> Recap {
         Recap {
             hosts: self.hosts.counts(),
+            forgiven: self.hosts.forgiven(),
             predicted: self.predicted.load(Ordering::SeqCst),
             unknown: self.unknown.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             broken: self.broken.load(Ordering::SeqCst),

@@ -177,14 +177,14 @@ impl Run {
         self.gather_facts(stage, hosts).await;
         self.require_vars_files(stage, hosts);
         self.items(stage, &play.pre_tasks, hosts, &frame).await;
-        self.flush(stage, hosts, false).await;
+        self.flush_at_end(stage, hosts).await;
         for r#use in &play.roles {
             self.role_use(stage, r#use, hosts, &frame).await;
         }
         self.items(stage, &play.tasks, hosts, &frame).await;
-        self.flush(stage, hosts, false).await;
+        self.flush_at_end(stage, hosts).await;
         self.items(stage, &play.post_tasks, hosts, &frame).await;
-        self.flush(stage, hosts, false).await;
+        self.flush_at_end(stage, hosts).await;
     }
 
     async fn gather_facts(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
@@ -237,12 +237,13 @@ impl Run {
         }
     }
 
-    fn end_of_play(&self, stage: &Stage) {
+    fn end_of_play(self: &Arc<Self>, stage: &Arc<Stage>) {
         self.end_announcements();
         self.note_owed(stage);
         for host in &stage.all {
             self.hosts.with(host, |host| {
                 host.notified.clear();
+                host.topics.clear();
                 host.roles_done.clear();
                 if matches!(host.standing, Standing::Ended | Standing::LeftRole(_)) {
                     host.standing = Standing::Running;

@@ -1,5 +1,6 @@
 //! How a run ended.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::report::event::Counts;
@@ -12,6 +13,8 @@ pub const OUT_OF_TIME: u8 = 13;
 pub struct Recap {
     /// The counts of each host, in order of their names.
     pub hosts: Vec<(Arc<str>, Counts)>,
+    /// What of the counts `clear_host_errors` forgave: it makes no difference to the exit code.
+    pub forgiven: HashMap<Arc<str>, Counts>,
     /// How many results of a check could be predicted.
     pub predicted: usize,
     /// The tasks that a check could not predict, each as often as it was met.
@@ -28,7 +31,8 @@ impl Recap {
     /// Returns the exit code: 0 all went well, 1 something is wrong in the files, 2 hosts failed, 4 hosts could not be
     /// reached (whether others failed or not), 13 the window left no time for the rest, 130 interrupted.
     pub fn exit_code(&self) -> u8 {
-        let any = |count: fn(&Counts) -> u32| self.hosts.iter().any(|(_, counts)| count(counts) > 0);
+        let forgiven = |host: &str, count: fn(&Counts) -> u32| self.forgiven.get(host).map_or(0, count);
+        let any = |count: fn(&Counts) -> u32| self.hosts.iter().any(|(host, counts)| count(counts) > forgiven(host, count));
         match self {
             _ if self.out_of_time => OUT_OF_TIME,
             _ if self.interrupted => 130,
@@ -62,6 +66,17 @@ mod tests {
         assert_eq!(code(&[counts(0, 0)]), 0);
         assert_eq!(code(&[counts(1, 0)]), 2);
         assert_eq!(code(&[counts(1, 0), counts(0, 1)]), 4);
+    }
+
+    #[test]
+    fn what_was_forgiven_does_not_count() {
+        let failed = |failed| Counts { failed, ..Counts::default() };
+        let recap = |now, then| Recap {
+            hosts: vec![("h".into(), failed(now))],
+            forgiven: HashMap::from([("h".into(), failed(then))]),
+            ..Recap::default()
+        };
+        assert_eq!((recap(1, 1).exit_code(), recap(2, 1).exit_code()), (0, 2));
     }
 
     #[test]

@@ -238,7 +238,10 @@ impl Run {
     }
 
     /// Notes the handlers that a play ends without.
-    pub(super) fn note_owed(&self, stage: &Stage) {
+    pub(super) fn note_owed(self: &Arc<Self>, stage: &Arc<Stage>) {
+        for host in &stage.all {
+            self.settle_topics(stage, host);
+        }
         let handlers = stage.handlers();
         for host in &stage.all {
             let surely = |(id, (notice, _)): (&usize, &(Notice, String))| (*notice == Notice::Surely).then_some(*id);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::change::{Change, Difference, Failure, Mode, Outcome, Then};
+use crate::connect::Become;
 use crate::load::playbook::Action;
 use crate::modules;
 use crate::report::event::{Status, TaskResult};
@@ -22,6 +23,9 @@ const SHOWN: &[&str] = &["debug"];
 
 /// Values that hold what a command or a file gave: with `no_log`, they are secrets.
 const TELLING: &[&str] = &["stdout", "stderr", "content", "msg", "ansible_facts", "json", "value"];
+
+/// What the module was asked for: shown with `-vvv`, and registered of the items of a loop.
+pub(super) const INVOCATION: &str = "invocation";
 
 /// What came of a task, or of one item of its loop.
 #[derive(Debug)]
@@ -45,6 +49,17 @@ impl Came {
         if let Value::Map(map) = &mut self.register {
             Arc::make_mut(map).insert(name.into(), value);
         }
+    }
+
+    /// Makes a failure of a result, whatever it was.
+    pub(super) fn spoil(&mut self, message: String) {
+        self.note("failed", Value::Bool(true));
+        self.note("msg", Value::str(&message));
+        self.result.because = message;
+        self.result.diagnostic = None;
+        self.result.status = Status::Failed;
+        self.notice = None;
+        self.then.clear();
     }
 
     /// Makes a failure of a result that `until` did not accept.
@@ -204,7 +219,7 @@ impl Step {
         }
     }
 
-    fn is_ignored(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
+    pub(super) fn is_ignored(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
         matches!(self.flag(|keywords| keywords.ignore_errors.as_ref(), variables, engine), Ok(Some(true)))
     }
 
@@ -238,6 +253,7 @@ impl Step {
             summary: outcome.summary.clone(),
             no_log,
             delegated_to: ready.delegate.as_ref().map(ToString::to_string),
+            became: ready.seat.r#become.as_ref().filter(|_| self.run.settings.verbosity >= 3).map(Become::line),
             check: ready.mode == Mode::Check || self.run.settings.check,
             warnings: outcome.warnings.clone(),
             verbose_always: SHOWN.contains(&ready.entry.name),
@@ -273,6 +289,7 @@ impl Step {
             result.ignored = self.is_ignored(variables, engine);
         }
         let notice = (result.status == Status::Changed).then_some(Notice::Surely);
+        let invocation = values.shift_remove(INVOCATION).or_else(|| ready.invocation.clone());
         let told = values.shift_remove("diff");
         let asked = values.shift_remove("_diff").or_else(|| registered_diff(ready.entry.name, &outcome)).filter(|_| ready.diff);
         let mut registered = values.clone();
@@ -281,6 +298,7 @@ impl Step {
         }
         let register = Value::from(registered);
         result.values = values;
+        result.values.extend(invocation.map(|invocation| (INVOCATION.into(), invocation)));
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
     }
 
@@ -298,7 +316,7 @@ impl Step {
             if failed && result.status != Status::Failed {
                 let diagnostic = self.failed_when();
                 result.because.clone_from(&diagnostic.message);
-                result.diagnostic = Some(self.failure_text(&diagnostic, true));
+                result.diagnostic = Some(self.failed_when_text(&diagnostic, values));
             }
             let is_changed = values.get("changed") == Some(&Value::Bool(true));
             result.status = if failed {
@@ -325,6 +343,23 @@ impl Step {
             }
         }
         Ok(())
+    }
+
+    /// Returns what is told of a task that failed by its own condition. Ansible's form has only the result's message.
+    fn failed_when_text(&self, diagnostic: &Diagnostic, values: &mut Map) -> String {
+        if !self.run.sources.in_ansible_form() {
+            return self.failure_text(diagnostic, true);
+        }
+        let message = match values.get("msg").map(ToString::to_string) {
+            Some(text) if text.is_empty() => "Task failed: Action failed.".to_owned(),
+            Some(text) => format!("Task failed: Action failed: {text}"),
+            None => {
+                let text = "Task failed: Action failed: Unknown error.";
+                values.insert("msg".into(), Value::str(text));
+                text.to_owned()
+            }
+        };
+        self.run.rendered(&Diagnostic::error(message).at(self.task.span))
     }
 
     fn failed_when(&self) -> Diagnostic {

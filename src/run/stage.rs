@@ -119,7 +119,7 @@ impl Stage {
         }
         self.note_role(role);
         self.forget_handlers(&role.handlers);
-        self.take_in_handlers(&inner, role);
+        self.add_handlers(&role.handlers, &inner, self.number_role());
         self.take_in_imports(&role.tasks, &inner);
     }
 
@@ -141,9 +141,31 @@ impl Stage {
         }
     }
 
-    /// Adds a role's handlers, once.
-    pub(super) fn take_in_handlers(&self, frame: &Arc<Frame>, role: &Arc<Role>) {
-        self.add_handlers(&role.handlers, frame, self.number_role());
+    /// Takes in what an included role, or included tasks, bring for all of the play: handlers, and the roles they import.
+    pub(super) fn take_in_included(&self, items: &[Item], frame: &Arc<Frame>, role: Option<&Arc<Role>>) {
+        for dependency in role.iter().flat_map(|role| &role.dependencies) {
+            if let Some(role) = &dependency.role {
+                let inner = frame.role_use(dependency, role, None);
+                self.take_in_included(&role.tasks, &inner, Some(role));
+            }
+        }
+        if let Some(role) = role {
+            self.add_handlers(&role.handlers, frame, self.number_role());
+        }
+        for item in items {
+            let Item::Block(block) = item else { continue };
+            let inner = self.block_frame(block, frame);
+            if let Some((r#use, role)) = block.role.as_ref().and_then(|r#use| Some((r#use, r#use.role.as_ref()?))) {
+                if r#use.public.unwrap_or(!self.private) {
+                    self.expose(role);
+                }
+                self.note_role(role);
+                self.take_in_included(&role.tasks, &frame.role_use(r#use, role, None), Some(role));
+            }
+            for items in [&block.block, &block.rescue, &block.always] {
+                self.take_in_included(items, &inner, None);
+            }
+        }
     }
 
     /// Forgets handlers that an earlier use of their role brought, so that the last use counts. Only before anything runs:

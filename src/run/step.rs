@@ -127,6 +127,8 @@ pub(super) struct Ready {
     pub(super) part: String,
     /// What was approved of it.
     pub(super) bound: Bound,
+    /// What the module is asked for, for who wants to see it.
+    pub(super) invocation: Option<Value>,
 }
 
 impl Ready {

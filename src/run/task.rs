@@ -223,7 +223,7 @@ impl Run {
         }
         let mut notified = Vec::new();
         if let Some(notice) = ended.notice {
-            match self.notify(stage, task, frame, host, notice, name) {
+            match self.notify(stage, task, frame, host, notice, name, ended.is_handler) {
                 Ok(names) => notified = names,
                 Err(diagnostic) => ended.fail(&self.rendered(&diagnostic), &diagnostic.message),
             }

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::change::{Attributes, Before, Change, Content, Host, Mode, Plan, Probe, Program, carry_out};
+use crate::load::config::Config;
 use crate::report::event::{Event, Listener};
 use crate::run::hands::Hands;
 use crate::run::library::Library;
 use crate::run::search::{Search, Seen};
 use crate::source::{Diagnostic, Span};
+use crate::value::Value;
 use crate::value::secret::Redactor;
 use crate::vars::World;
 
@@ -67,6 +69,10 @@ impl World for Outside {
 
     fn folder(&self) -> PathBuf {
         self.search.playbook_folder.clone()
+    }
+
+    fn setting(&self, name: &str) -> Option<Value> {
+        Config::from_environment().value(name)
     }
 
     fn pipe(&self, command: &str) -> Result<Vec<u8>, String> {

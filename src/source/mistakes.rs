@@ -133,6 +133,10 @@ fn plainly(info: &str, here: Range<usize>) -> Mistake {
     if info.contains("block scalar") {
         return Mistake::new(here, "after `|` or `>` the text begins on the next line, indented");
     }
+    if info.contains("misplaced bracket") || info.contains("expected <document start>") {
+        return Mistake::new(here, "YAML parsing failed: Did not find expected <document start>")
+            .hint("the document has ended before this: remove it, or put a `---` before it");
+    }
     Mistake::new(here, format!("this is not YAML ({})", info.trim_end_matches('.')))
 }
 

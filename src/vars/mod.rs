@@ -131,6 +131,11 @@ pub trait World: Send + Sync {
         std::env::var(name).ok()
     }
 
+    /// Returns what a setting is, by the name that `ansible-config` lists; `None` where there is no such setting.
+    fn setting(&self, _name: &str) -> Option<Value> {
+        None
+    }
+
     /// Returns what a path of the controller is; with `follow`, what a link leads to.
     fn stat(&self, path: &std::path::Path, follow: bool) -> Option<std::fs::Metadata> {
         if follow { std::fs::metadata(path).ok() } else { std::fs::symlink_metadata(path).ok() }

@@ -169,8 +169,35 @@ fn from_json(call: &mut Call<'_, '_>) -> Outcome<Value> {
     };
     match serde_json::from_str(&text) {
         Ok(parsed) => Ok(json::from_json(&parsed)),
-        Err(error) => fail(format!("this is not JSON: {error}")),
+        Err(error) => {
+            let whole = without_lone_surrogates(&text);
+            match serde_json::from_str(&whole) {
+                // Python would keep halves of characters; they cannot be written anywhere, though.
+                Ok(_) if call.run.engine.world().env("ANSIBLE_MODULE_STRICT_UTF8_RESPONSE").is_none_or(|strict| is_on(&strict)) => {
+                    fail("half of a character is in this JSON.\nRefusing to deserialize an invalid UTF8 string value")
+                }
+                Ok(parsed) => Ok(json::from_json(&parsed)),
+                Err(_) => fail(format!("this is not JSON: {error}")),
+            }
+        }
     }
+}
+
+fn is_on(text: &str) -> bool {
+    crate::value::arguments::to_bool(&Value::str(text)) != Some(false)
+}
+
+/// Returns JSON with `?` for each escape that is half of a character alone.
+fn without_lone_surrogates(text: &str) -> String {
+    static PAIR_OR_HALF: std::sync::LazyLock<Option<regex::Regex>> = std::sync::LazyLock::new(|| {
+        regex::Regex::new(r"(?i)\\\\|(\\ud[89ab][0-9a-f]{2}\\ud[c-f][0-9a-f]{2})|(\\ud[89a-f][0-9a-f]{2})").ok()
+    });
+    let Some(pattern) = &*PAIR_OR_HALF else { return text.to_owned() };
+    let replaced = pattern.replace_all(text, |found: &regex::Captures<'_>| match found.get(2) {
+        Some(_) => "?".to_owned(),
+        None => found[0].to_owned(),
+    });
+    replaced.into_owned()
 }
 
 fn to_yaml(call: &mut Call<'_, '_>, nice: bool) -> Outcome<Value> {

@@ -57,35 +57,29 @@ fn varnames(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
 }
 
 fn config(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
-    request.text("on_missing");
+    let missing = request.text("on_missing").unwrap_or_else(|| "error".to_owned());
     request.text("plugin_type");
     request.text("plugin_name");
-    let home = request.run.engine.world().env("HOME").unwrap_or_default();
-    let value = |name: &str| match name {
-        "DEFAULT_LOCAL_TMP" => Some(Value::from(format!("{home}/.ansible/tmp"))),
-        "DEFAULT_ROLES_PATH" => Some(Value::list([
-            Value::from(format!("{home}/.ansible/roles")),
-            Value::str("/usr/share/ansible/roles"),
-            Value::str("/etc/ansible/roles"),
-        ])),
-        "COLLECTIONS_PATHS" => {
-            Some(Value::list([Value::from(format!("{home}/.ansible/collections")), Value::str("/usr/share/ansible/collections")]))
+    if !matches!(missing.as_str(), "error" | "warn" | "skip") {
+        return fail(format!("`config`: `on_missing` is `error`, `warn` or `skip`, not `{missing}`"));
+    }
+    let world = request.run.engine.world();
+    let mut out = Vec::new();
+    for term in &request.terms {
+        let Some(name) = term.as_str() else { return fail("Invalid setting identifier: the names of settings are texts") };
+        let known = world.setting(name).or_else(|| match name {
+            "DEFAULT_LOCAL_TMP" => Some(Value::from(format!("{}/.ansible/tmp", world.env("HOME").unwrap_or_default()))),
+            "RETRY_FILES_ENABLED" => Some(Value::Bool(false)),
+            _ => None,
+        });
+        match known {
+            Some(value) => out.push(value),
+            None if missing == "skip" => {}
+            None if missing == "warn" => world.warn(&format!("Skipping, did not find setting {name}")),
+            None => return fail(format!("Unable to find setting {name}")),
         }
-        "RETRY_FILES_ENABLED" => Some(Value::Bool(false)),
-        "DEFAULT_FORKS" => Some(Value::Int(5)),
-        "DEFAULT_TIMEOUT" => Some(Value::Int(10)),
-        "DEFAULT_HASH_BEHAVIOUR" => Some(Value::str("replace")),
-        "DEFAULT_REMOTE_USER" => Some(Value::Null),
-        "DEFAULT_BECOME_METHOD" => Some(Value::str("sudo")),
-        "DEFAULT_BECOME_USER" => Some(Value::str("root")),
-        "DEFAULT_MANAGED_STR" => Some(Value::str("Ansible managed")),
-        _ => None,
-    };
-    let terms = request.terms.iter().map(|term| {
-        let name = term.to_string();
-        value(&name).map_or_else(|| fail(format!("`config`: the setting `{name}` is not known here")), Ok)
-    });
-    terms.collect()
+    }
+    Ok(out)
 }
 
 fn hostnames(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {

@@ -13,6 +13,7 @@ use crate::value::{Key, Lazy, Text, Value};
 use super::ast::{Expr, Kind};
 use super::live::{Function, Halt, Live, Outcome, fail, or_undefined};
 use super::methods;
+use super::moment::Moment;
 use super::operators;
 use super::{Evaluator, Frame, globals};
 
@@ -214,6 +215,10 @@ impl Evaluator<'_> {
         }
         let path = describe(of_expr);
         let message = match of {
+            _ if self.engine.sources().in_ansible_form() => {
+                let part = if name.parse::<i64>().is_ok() { format!("element {name}") } else { format!("attribute '{name}'") };
+                format!("object of type '{}' has no {part}", of.type_name())
+            }
             Live::Value(Value::List(items)) => format!("{path} has no item {name}: it has {}", items.len()),
             Live::List(items) => format!("{path} has no item {name}: it has {}", items.borrow().len()),
             Live::Value(Value::Null) => format!("{path} is null, so it has no `{name}`"),
@@ -249,6 +254,15 @@ impl Evaluator<'_> {
         }
         if methods::has(value, name) {
             return Ok(Some(Live::function(Function::Bound(value.clone(), name.into()))));
+        }
+        // A timestamp of YAML or TOML is kept as its text; what only times have makes a time of it.
+        if let Live::Value(Value::Str(text)) = value
+            && let Some(moment) = Moment::written_as(text, name)
+        {
+            return match moment.attribute(name) {
+                Some(found) => Ok(Some(found.into())),
+                None => Ok(Some(Live::function(Function::Bound(Live::Moment(moment), name.into())))),
+            };
         }
         self.entry(value, &Key::from(name))
     }

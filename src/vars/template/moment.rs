@@ -21,7 +21,7 @@ pub(in crate::vars) enum Moment {
 }
 
 pub(super) const OF_TIME: &[&str] =
-    &["strftime", "isoformat", "timestamp", "weekday", "isoweekday", "date", "ctime", "total_seconds", "replace"];
+    &["strftime", "isoformat", "timestamp", "weekday", "isoweekday", "date", "time", "ctime", "total_seconds", "replace"];
 
 const MICROS_A_DAY: i128 = 86_400_000_000;
 
@@ -31,6 +31,13 @@ impl Moment {
             Self::Time(_) => "datetime",
             Self::Span(_) => "timedelta",
         }
+    }
+
+    /// Returns the time that a text tells, where it is asked for something that only times have.
+    pub(super) fn written_as(text: &str, wanted: &str) -> Option<Self> {
+        let begins_with_year = text.get(..5).is_some_and(|start| start.ends_with('-') && start[..4].bytes().all(|b| b.is_ascii_digit()));
+        let moment = Self::Time(text.parse::<DateTime>().ok().filter(|_| begins_with_year)?);
+        (wanted != "replace" && (moment.has_method(wanted) || moment.attribute(wanted).is_some())).then_some(moment)
     }
 
     /// Writes it as Python's `str`.
@@ -94,6 +101,7 @@ impl Moment {
             "isoformat" => Ok(Live::str(written(time, 'T'))),
             "ctime" => Ok(Live::str(time.strftime("%a %b %e %H:%M:%S %Y").to_string())),
             "date" => Ok(Live::str(time.date().to_string())),
+            "time" => Ok(Live::str(written(time, ' ').split_off("YYYY-MM-DD ".len()))),
             "weekday" => Ok(Value::Int(time.weekday().to_monday_zero_offset().into()).into()),
             "isoweekday" => Ok(Value::Int(time.weekday().to_monday_one_offset().into()).into()),
             "timestamp" => match time.to_zoned(TimeZone::system()) {
@@ -161,7 +169,7 @@ mod tests {
 
     #[test]
     fn times_can_be_compared_and_subtracted() {
-        let vars = r#"{"a": "{{ '2020-01-02 00:00:10' | to_datetime }}", "b": "{{ '2020-01-01' | to_datetime('%Y-%m-%d') }}"}"#;
+        let vars = r#"{"a": "{{ '2020-01-02 00:00:10' | to_datetime }}", "b": "{{ '2020-01-01' | to_datetime('%Y-%m-%d') }}", "c": "2020-03-01T12:42:43"}"#;
         let cases = [
             ("{{ a }}", "'2020-01-02 00:00:10'"),
             ("{{ (a - b).days }}", "1"),
@@ -176,6 +184,8 @@ mod tests {
             ("{{ (now() - a).days > 1000 }}", "True"),
             ("{{ now().year > 2020 }}", "True"),
             ("x{{ a }}", "'x2020-01-02 00:00:10'"),
+            ("{{ c.time() }} {{ c.year }} {{ c.strftime('%H:%M') }} {{ c.date() }}", "'12:42:43 2020 12:42 2020-03-01'"),
+            ("{{ 'x'.year is defined }} {{ '2020'.year is defined }}", "'False False'"),
         ];
         for (template, wanted) in cases {
             assert_eq!(shown(template, vars), wanted, "{template}");
