@@ -85,6 +85,13 @@ impl Loader {
         }
     }
 
+    /// Returns the folders where Ansible looks for roles, as it writes them.
+    fn ansible_places(&self, around: &Around<'_>) -> String {
+        let first = around.playbook_folder.join("roles");
+        let folders = std::iter::once(&first).chain(&self.roles_path).chain([&around.playbook_folder]);
+        unique(folders.map(|folder| folder.display().to_string()).collect()).join(":")
+    }
+
     /// Returns the folders where a role is looked for, in order.
     fn role_places(&self, name: &str, around: &Around<'_>) -> Vec<PathBuf> {
         // A name with a collection before it is found under its last part, as roles of one's own often are.
@@ -124,8 +131,12 @@ pub(super) fn read(around: &Around<'_>, name: &str, files: &RoleFiles, span: Spa
     let Some(path) = path else {
         let folders: Vec<_> = places.iter().filter_map(|path| path.parent()).map(|folder| format!("`{}`", folder.display())).collect();
         let near = role_names(&places);
+        let missing = match loader.sources.in_ansible_form() {
+            false => format!("there is no role `{name}`"),
+            true => format!("the role '{name}' was not found in {}", loader.ansible_places(around)),
+        };
         errors.push(
-            Diagnostic::error(format!("there is no role `{name}`"))
+            Diagnostic::error(missing)
                 .rule("missing-role")
                 .at(span)
                 .did_you_mean(name, near.iter().map(String::as_str))

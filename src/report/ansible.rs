@@ -323,7 +323,7 @@ impl Listener for AnsibleForm {
                 }
             }
             Event::Warning { message } => self.warn(message),
-            Event::Diagnostic { text } => self.output.line(text),
+            Event::Diagnostic { text } => self.errors.line(text),
             Event::RunEnded { recap, unknown, predicted, .. } => {
                 self.recap(recap);
                 if !unknown.is_empty() {

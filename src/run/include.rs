@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use crate::load::playbook::{Action, Item, Located, Role, RoleUse, Task};
-use crate::report::event::{Event, Status};
+use crate::report::event::Event;
 use crate::run::Run;
 use crate::run::controller::SharedEngine;
 use crate::run::frame::Frame;
 use crate::run::library::{Entries, From};
 use crate::run::scope::TaskVariables;
+use crate::run::search;
 use crate::run::stage::Stage;
 use crate::run::step::{Step, Stop};
 use crate::source::Diagnostic;
@@ -133,7 +134,7 @@ impl Run {
         let read = match self.read(stage, task, &group.what, is_handler) {
             Ok(read) => read,
             Err(diagnostics) => {
-                self.not_included(stage, task, frame, name, &hosts, diagnostics).await;
+                self.not_included(stage, task, frame, name, &hosts, &group.what, diagnostics).await;
                 return None;
             }
         };
@@ -172,7 +173,7 @@ impl Run {
                 if public {
                     stage.expose(&role);
                 }
-                self.role(stage, &r#use, &role, &role.tasks, hosts, inner, true).await;
+                self.role(stage, &r#use, &role, &role.tasks, hosts, inner, crate::run::role::may_repeat(&r#use, true)).await;
             }
         }
     }
@@ -217,6 +218,7 @@ impl Run {
     }
 
     /// Fails the hosts that wanted what cannot be read.
+    #[allow(clippy::too_many_arguments)]
     async fn not_included(
         self: &Arc<Self>,
         stage: &Arc<Stage>,
@@ -224,14 +226,36 @@ impl Run {
         frame: &Arc<Frame>,
         name: &str,
         hosts: &[Arc<str>],
+        what: &What,
         diagnostics: Vec<Diagnostic>,
     ) {
-        let first = diagnostics.first().cloned().unwrap_or_else(|| Diagnostic::error("this cannot be included").at(task.span));
-        let text = diagnostics.iter().map(|diagnostic| self.rendered(diagnostic)).collect::<Vec<_>>().join("\n");
+        let mut first = diagnostics.first().cloned().unwrap_or_else(|| Diagnostic::error("this cannot be included").at(task.span));
+        if let (Some("missing-file"), What::Tasks(file)) = (first.rule, what) {
+            let file = search::absolute(&task.folder.join(file));
+            first.message = format!("Could not find or access '{}' on the controller: {}", file.display(), first.message);
+        }
+        let is_ansible = self.sources.in_ansible_form();
+        let without_hints = |diagnostic: &Diagnostic| Diagnostic { hints: Vec::new(), ..diagnostic.clone() };
+        let rendered = |diagnostic: &Diagnostic| match is_ansible {
+            true => self.rendered(&without_hints(diagnostic)),
+            false => self.rendered(diagnostic),
+        };
+        let text = diagnostics.iter().map(rendered).collect::<Vec<_>>().join("\n");
+        if is_ansible {
+            self.tell(Event::Diagnostic { text: text.clone() });
+        }
         for host in hosts {
             let mut ended = crate::run::step::Ended::broken_down();
             ended.fail(&text, &first.message);
-            ended.result.status = Status::Failed;
+            let reason = ("reason".into(), Value::str(&first.message));
+            let mut register = ended.result.values.clone();
+            register.extend([reason.clone(), ("changed".into(), Value::Bool(false))]);
+            ended.register = Value::from(register);
+            if is_ansible {
+                // Ansible tells the reason apart from the result, and calls it so.
+                ended.result.diagnostic = None;
+                ended.result.values = Map::from_iter([("failed".into(), Value::Bool(true)), reason]);
+            }
             self.settle(stage, task, frame, name, host, std::slice::from_ref(host), ended).await;
         }
     }

@@ -21,8 +21,7 @@ impl Run {
             stage.break_off();
             return;
         };
-        let may_repeat = r#use.allow_duplicates.as_ref().map_or(Some(role.allow_duplicates), |located| arguments::to_bool(&located.value));
-        self.role(stage, r#use, role, &role.tasks, hosts, frame, may_repeat.unwrap_or(false)).await;
+        self.role(stage, r#use, role, &role.tasks, hosts, frame, may_repeat(r#use, role.allow_duplicates)).await;
     }
 
     /// Runs the role that an `import_role` became a block of.
@@ -35,7 +34,7 @@ impl Run {
         frame: &Arc<Frame>,
     ) {
         match &r#use.role {
-            Some(role) => self.role(stage, r#use, role, items, hosts, frame, true).await,
+            Some(role) => self.role(stage, r#use, role, items, hosts, frame, may_repeat(r#use, true)).await,
             None => self.items(stage, items, hosts, frame).await,
         }
     }
@@ -81,6 +80,11 @@ impl Run {
         }
         .boxed()
     }
+}
+
+/// Whether a use of a role runs where the same use ran before.
+pub(super) fn may_repeat(r#use: &RoleUse, otherwise: bool) -> bool {
+    r#use.allow_duplicates.as_ref().map_or(otherwise, |located| arguments::to_bool(&located.value).unwrap_or(false))
 }
 
 /// What makes two uses of a role the same.

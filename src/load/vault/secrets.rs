@@ -34,13 +34,13 @@ pub struct SecretSources {
 }
 
 impl SecretSources {
-    /// Adds what `ANSIBLE_VAULT_IDENTITY_LIST` (before the others) and `ANSIBLE_VAULT_PASSWORD_FILE` name.
+    /// Adds what `ANSIBLE_VAULT_IDENTITY_LIST` (before the others) and `ANSIBLE_VAULT_PASSWORD_FILE` (behind them) name.
     #[must_use]
     pub fn with_environment(mut self, identities: &[String], file: Option<&Path>) -> Self {
         let given = std::mem::take(&mut self.ids);
         self.ids = identities.iter().cloned().chain(given).collect();
-        if self.files.is_empty() && !self.ask {
-            self.files.extend(file.map(Path::to_owned));
+        if let Some(file) = file.filter(|file| !self.ask && !self.files.iter().any(|known| known == file)) {
+            self.files.push(file.to_owned());
         }
         self
     }
