@@ -9,12 +9,11 @@ use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, finished, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
-use crate::value::{Map, pattern};
+use crate::value::{Map, bytes, pattern};
 
 /// Keeps a block of lines in a text file, between two marker lines by which it is found again.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct BlockInFile {
     /// The file. A link is followed.
     #[serde(alias = "dest", alias = "destfile", alias = "name")]
@@ -52,7 +51,7 @@ pub struct BlockInFile {
     prepend_newline: bool,
     /// Command that must accept the new file first; `%s` stands for it.
     validate: Option<String>,
-    /// Accepted; files are read and written as UTF-8.
+    /// The encoding of the file: `utf-8` if not given. Bytes that are none of it stay as they are where it is UTF-8.
     encoding: Option<String>,
     /// Name or number of the owner.
     owner: Option<String>,
@@ -141,7 +140,7 @@ impl Module for BlockInFile {
             }
         }
         let folders = destination.folders(host, "path")?;
-        let text = text_of(host, &destination)?;
+        let text = text_of(host, &destination, self.encoding.as_deref())?;
         let (new, message) = self.edited(&text, wanted)?;
         let message = if destination.found.is_none() && wanted { "File created" } else { message };
         let because = if message.is_empty() { "the block is as asked" } else { message };
@@ -166,11 +165,14 @@ fn with_backup(mut values: Map) -> Map {
 }
 
 /// Returns the text of a file.
-fn text_of(host: &dyn Probe, destination: &Destination) -> Result<String, Failure> {
+fn text_of(host: &dyn Probe, destination: &Destination, encoding: Option<&str>) -> Result<String, Failure> {
     let bytes = host.read(&destination.path)?.unwrap_or_default();
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::argument("path", format!("`{}` is not UTF-8 text, so its lines cannot be edited", destination.path.display()))
-    })
+    match encoding {
+        None => Ok(bytes::escaped(&bytes)),
+        Some(encoding) => {
+            bytes::decode(&bytes, encoding).map_err(|why| Failure::argument("encoding", format!("`{}`: {why}", destination.path.display())))
+        }
+    }
 }
 
 impl BlockInFile {
@@ -251,7 +253,9 @@ impl BlockInFile {
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
         let manner =
             Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
-        let changes = destination.changes(host, &Content::Bytes(text.into_bytes()), &manner)?;
+        let text = bytes::encode(&text, self.encoding.as_deref().unwrap_or_default());
+        let text = text.map_err(|why| Failure::argument("encoding", why))?;
+        let changes = destination.changes(host, &Content::Bytes(text), &manner)?;
         let because = match changes.first() {
             None => "the file is as asked",
             Some(Change::Attributes { .. }) => "owner, group or mode differ",

@@ -9,12 +9,11 @@ use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, finished, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
-use crate::value::{Map, pattern};
+use crate::value::{Map, bytes, pattern};
 
 /// Sees that one line is in a text file, is replaced, or is gone.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct LineInFile {
     /// The file. A link is followed.
     #[serde(alias = "dest", alias = "destfile", alias = "name")]
@@ -48,7 +47,7 @@ pub struct LineInFile {
     firstmatch: bool,
     /// Command that must accept the new file first; `%s` stands for it.
     validate: Option<String>,
-    /// Accepted; files are read and written as UTF-8.
+    /// The encoding of the file: `utf-8` if not given. Bytes that are none of it stay as they are where it is UTF-8.
     encoding: Option<String>,
     /// Name or number of the owner.
     owner: Option<String>,
@@ -136,7 +135,7 @@ impl Module for LineInFile {
             return Err(destination.missing("path"));
         }
         let folders = destination.folders(host, "path")?;
-        let text = text_of(host, &destination)?;
+        let text = text_of(host, &destination, self.encoding.as_deref())?;
         let (text, message) = self.present(&text, line)?;
         let mut plan = self.settled(host, &destination, text, &message)?.value("msg", message);
         if self.regexp.as_deref() == Some("") {
@@ -165,11 +164,14 @@ fn with_backup(mut values: Map) -> Map {
 }
 
 /// Returns the text of a file.
-fn text_of(host: &dyn Probe, destination: &Destination) -> Result<String, Failure> {
+fn text_of(host: &dyn Probe, destination: &Destination, encoding: Option<&str>) -> Result<String, Failure> {
     let bytes = host.read(&destination.path)?.unwrap_or_default();
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::argument("path", format!("`{}` is not UTF-8 text, so its lines cannot be edited", destination.path.display()))
-    })
+    match encoding {
+        None => Ok(bytes::escaped(&bytes)),
+        Some(encoding) => {
+            bytes::decode(&bytes, encoding).map_err(|why| Failure::argument("encoding", format!("`{}`: {why}", destination.path.display())))
+        }
+    }
 }
 
 /// Returns the lines of a text, each with what ends it.
@@ -262,7 +264,7 @@ impl LineInFile {
         if destination.found.is_none() {
             return Ok(Plan::nothing("the file does not exist").value("msg", "file not present").value("found", 0));
         }
-        let text = text_of(host, destination)?;
+        let text = text_of(host, destination, self.encoding.as_deref())?;
         let pattern = self.regexp.as_deref().map(|text| pattern::compile(text, "")).transpose();
         let pattern = pattern.map_err(|message| Failure::argument("regexp", message))?;
         let lines = lines_of(&text);
@@ -282,7 +284,9 @@ impl LineInFile {
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
         let manner =
             Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
-        let changes = destination.changes(host, &Content::Bytes(text.into_bytes()), &manner)?;
+        let text = bytes::encode(&text, self.encoding.as_deref().unwrap_or_default());
+        let text = text.map_err(|why| Failure::argument("encoding", why))?;
+        let changes = destination.changes(host, &Content::Bytes(text), &manner)?;
         let because = match changes.first() {
             None => "the file is as asked",
             Some(Change::Attributes { .. }) => "owner, group or mode differ",

@@ -9,12 +9,11 @@ use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, finished, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
-use crate::value::{Map, pattern};
+use crate::value::{Map, bytes, pattern};
 
 /// Replaces every match of a regular expression in a text file. `^` and `$` are the ends of lines, and `.` is no newline.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "`prepare` reads some arguments, and some are accepted without effect")]
 pub struct Replace {
     /// The file. A link is followed.
     #[serde(alias = "dest", alias = "destfile", alias = "name")]
@@ -33,7 +32,7 @@ pub struct Replace {
     backup: bool,
     /// Command that must accept the new file first; `%s` stands for it.
     validate: Option<String>,
-    /// Accepted; files are read and written as UTF-8.
+    /// The encoding of the file: `utf-8` if not given. Bytes that are none of it stay as they are where it is UTF-8.
     encoding: Option<String>,
     /// Name or number of the owner.
     owner: Option<String>,
@@ -87,7 +86,7 @@ impl Module for Replace {
         if destination.found.is_none() {
             return Err(destination.missing("path"));
         }
-        let text = text_of(host, &destination)?;
+        let text = text_of(host, &destination, self.encoding.as_deref())?;
         let wrong = |message| Failure::argument("regexp", message);
         let regexp = pattern::compile(&self.regexp, "m").map_err(wrong)?;
         let Some((from, to)) = self.section(&text)? else {
@@ -120,11 +119,14 @@ fn with_backup(mut values: Map) -> Map {
 }
 
 /// Returns the text of a file.
-fn text_of(host: &dyn Probe, destination: &Destination) -> Result<String, Failure> {
+fn text_of(host: &dyn Probe, destination: &Destination, encoding: Option<&str>) -> Result<String, Failure> {
     let bytes = host.read(&destination.path)?.unwrap_or_default();
-    String::from_utf8(bytes).map_err(|_| {
-        Failure::argument("path", format!("`{}` is not UTF-8 text, so its lines cannot be edited", destination.path.display()))
-    })
+    match encoding {
+        None => Ok(bytes::escaped(&bytes)),
+        Some(encoding) => {
+            bytes::decode(&bytes, encoding).map_err(|why| Failure::argument("encoding", format!("`{}`: {why}", destination.path.display())))
+        }
+    }
 }
 
 impl Replace {
@@ -154,7 +156,9 @@ impl Replace {
         let wanted = Wanted { owner: self.owner.as_deref(), group: self.group.as_deref(), mode: self.mode.as_ref() };
         let manner =
             Manner { wanted, backup: self.backup, validate: self.validate.as_deref(), secret: false, in_place: self.unsafe_writes };
-        let changes = destination.changes(host, &Content::Bytes(text.into_bytes()), &manner)?;
+        let text = bytes::encode(&text, self.encoding.as_deref().unwrap_or_default());
+        let text = text.map_err(|why| Failure::argument("encoding", why))?;
+        let changes = destination.changes(host, &Content::Bytes(text), &manner)?;
         let because = match changes.first() {
             None => "the file is as asked",
             Some(Change::Attributes { .. }) => "owner, group or mode differ",

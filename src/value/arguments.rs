@@ -26,7 +26,7 @@ impl de::Error for Misfit {
     }
 
     fn missing_field(field: &'static str) -> Self {
-        Self { argument: String::new(), message: format!("the argument `{field}` is required") }
+        Self { argument: String::new(), message: format!("missing required arguments: {field}") }
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::source::Span;
 
 pub mod arguments;
+pub mod bytes;
 pub mod json;
 pub mod map;
 pub mod pattern;

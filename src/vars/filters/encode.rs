@@ -4,13 +4,13 @@ use base64::Engine as _;
 use md5::Digest;
 use sha3::Digest as _;
 
-use crate::value::Value;
+use crate::value::{Value, bytes};
 use crate::vars::template::live::{Outcome, fail};
 
 use super::{Call, Filter, known};
 
 pub(super) const FILTERS: &[Filter] = &[
-    known("b64encode", |call| Ok(Value::from(base64::engine::general_purpose::STANDARD.encode(call.printed())))),
+    known("b64encode", b64encode),
     known("b64decode", b64decode),
     known("md5", |call| hashed(&call.subject.to_string(), "md5")),
     known("sha1", |call| hashed(&call.subject.to_string(), "sha1")),
@@ -25,15 +25,29 @@ pub(super) const FILTERS: &[Filter] = &[
     known("unvault", unvault),
 ];
 
+fn b64encode(call: &mut Call<'_, '_>) -> Outcome<Value> {
+    let encoding = call.text_or(0, "encoding", "")?;
+    let plain = match bytes::encode(&call.printed(), &encoding) {
+        Ok(plain) => plain,
+        Err(why) => return fail(why),
+    };
+    let engine =
+        if call.flag(1, "urlsafe", false)? { base64::engine::general_purpose::URL_SAFE } else { base64::engine::general_purpose::STANDARD };
+    Ok(Value::from(engine.encode(plain)))
+}
+
 fn b64decode(call: &mut Call<'_, '_>) -> Outcome<Value> {
+    let encoding = call.text_or(0, "encoding", "")?;
+    let alphabet = if call.flag(1, "urlsafe", false)? { base64::alphabet::URL_SAFE } else { base64::alphabet::STANDARD };
     let text: String = call.printed().chars().filter(|c| !c.is_whitespace()).collect();
     let engine = base64::engine::GeneralPurpose::new(
-        &base64::alphabet::STANDARD,
+        &alphabet,
         base64::engine::GeneralPurposeConfig::new().with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
     );
-    match engine.decode(text.as_bytes()).map(String::from_utf8) {
-        Ok(Ok(text)) => Ok(Value::from(text)),
-        Ok(Err(_)) => fail("the base64 holds bytes that are no UTF-8 text"),
+    match engine.decode(text.as_bytes()) {
+        // Bytes that are no text come out again where the text is written.
+        Ok(plain) if encoding.is_empty() => Ok(Value::from(bytes::escaped(&plain))),
+        Ok(plain) => bytes::decode(&plain, &encoding).map_or_else(fail, |text| Ok(Value::from(text))),
         Err(error) => fail(format!("this is not base64: {error}")),
     }
 }
@@ -43,7 +57,7 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn hashed(text: &str, kind: &str) -> Outcome<Value> {
-    let bytes = text.as_bytes();
+    let bytes = &bytes::raw(text)[..];
     Ok(Value::from(match kind {
         "md5" => hex(&md5::Md5::digest(bytes)),
         "sha1" => hex(&sha1::Sha1::digest(bytes)),
