@@ -40,8 +40,7 @@ fn user(method: &str, user: &str, password: Option<&str>) -> Become {
         method: method.to_owned(),
         user: user.to_owned(),
         password: password.map(|text| Secret::new(text.to_owned())),
-        flags: None,
-        program: None,
+        ..Become::default()
     }
 }
 
@@ -97,12 +96,12 @@ async fn a_password_that_is_wrong_or_missing_is_told() {
     let Some(hosts) = Hosts::up(2) else { return };
     let asking = session(&target(&hosts, "h2")).await;
     let trouble = shell(&asking, Some(&user("sudo", "root", Some("wrong"))), "id").await.expect_err("a wrong password");
-    assert_eq!((trouble.kind, trouble.message.as_str()), (Kind::Become, "sudo on h2 did not accept the password to become root"));
+    assert_eq!((trouble.kind, trouble.message.as_str()), (Kind::Become, "Incorrect sudo password: h2 did not let ops become root with it"));
     let trouble = shell(&asking, Some(&user("sudo", "root", None)), "id").await.expect_err("no password");
     assert!(trouble.message.starts_with("sudo on h2 wants a password to become root, and none was given"), "{trouble}");
     assert_eq!(trouble.hint.as_deref(), Some("give it with -K, or keep ansible_become_password in a vault"));
     let trouble = shell(&asking, Some(&user("su", "root", Some("wrong"))), "id").await.expect_err("a wrong password");
-    assert_eq!(trouble.message, "su on h2 did not accept the password to become root");
+    assert_eq!(trouble.message, "Incorrect su password: h2 did not let ops become root with it");
     let trouble = shell(&asking, Some(&user("sudo", "no-such-user", Some("s3cret"))), "id").await.expect_err("nobody of that name");
     assert!(trouble.message.starts_with("sudo on h2 did not let ops become no-such-user: "), "{trouble}");
     // The session goes on.

@@ -41,8 +41,8 @@ pub fn begin(host: &Host, task: &Task, job: &Job, arguments: &Map) -> Outcome {
 fn standing(name: &str, finished: bool) -> Map {
     Map::from_iter([
         ("ansible_job_id".into(), Value::str(name)),
-        ("started".into(), Value::Int(1)),
-        ("finished".into(), Value::Int(i64::from(finished))),
+        ("started".into(), Value::Bool(true)),
+        ("finished".into(), Value::Bool(finished)),
     ])
 }
 
@@ -103,6 +103,6 @@ mod tests {
         let Value::Map(values) = from_json(&json) else { panic!("a dictionary") };
         let read = super::outcome(Outcome { values: (*values).clone(), ..Outcome::default() });
         assert!(read.changed && read.summary == ["run x"]);
-        assert_eq!(read.values.get("finished"), Some(&Value::Int(1)));
+        assert_eq!(read.values.get("finished"), Some(&Value::Bool(true)));
     }
 }

@@ -12,7 +12,7 @@ use crate::agent::session::{self, Session, Sessions};
 use crate::change::kept::Past;
 use crate::change::{Mode, Outcome, Output, Plan, carry_out};
 use crate::connect::settings::Warnings;
-use crate::connect::{Settings, Target, Trouble};
+use crate::connect::{Kind, Settings, Target, Trouble};
 use crate::load::inventory::{Inventory, Options};
 use crate::load::loader::{Errors, Loader};
 use crate::report::{Event, Listener};
@@ -212,7 +212,7 @@ impl Reach {
 }
 
 fn lost(trouble: Trouble) -> Lost {
-    Lost { message: trouble.message, hint: trouble.hint }
+    Lost { reached: trouble.kind == Kind::Become, message: trouble.message, hint: trouble.hint }
 }
 
 impl Hands for Reach {

@@ -75,18 +75,19 @@ pub async fn begin(link: &Link, script: &str, r#become: Option<&Become>, mark: &
 }
 
 async fn waited(link: &Link, process: Process, plan: Option<&Plan<'_>>, mark: &str) -> Result<Begun, Trouble> {
-    match tokio::time::timeout(PATIENCE, wait_for_mark(link, process, plan, mark)).await {
-        Ok(begun) => begun,
-        Err(_) => Err(Trouble::new(
-            if plan.is_some() { Kind::Become } else { Kind::Agent },
-            format!(
-                "{} did not begin within {} s to run what was asked{}",
-                link.name(),
-                PATIENCE.as_secs(),
-                plan.map_or_else(String::new, |plan| format!(" as {}", plan.r#become.user))
-            ),
-        )),
+    let patience = plan.and_then(|plan| plan.r#become.patience).map_or(PATIENCE, Duration::from_secs);
+    if let Ok(begun) = tokio::time::timeout(patience, wait_for_mark(link, process, plan, mark)).await {
+        return begun;
     }
+    let late = format!("{} did not begin within {} s to run what was asked", link.name(), patience.as_secs());
+    Err(match plan {
+        None => Trouble::new(Kind::Agent, late),
+        Some(plan) => {
+            let what = if link.is_local() { "become success or become password prompt" } else { "privilege escalation prompt" };
+            let message = format!("Timed out waiting for {what}: {late} as {}", plan.r#become.user);
+            Trouble::new(Kind::Unreachable, message)
+        }
+    })
 }
 
 /// How a user is become.
@@ -130,13 +131,21 @@ impl<'a> Plan<'a> {
                 .hint("become_method is sudo or su"));
             }
         };
+        let line = match &r#become.folder {
+            Some(folder) => format!("cd {} && {line}", quoted(folder)),
+            None => line,
+        };
         Ok(Some(Plan { r#become, line, terminal, prompt }))
     }
 
     /// Whether what came so far ends in a question for the password. `su` words it as it likes.
     fn asks(&self, heard: &[u8]) -> bool {
         let text = String::from_utf8_lossy(heard);
-        text.trim_end().ends_with(':') && !text.ends_with('\n')
+        let question = text.trim_end().strip_suffix([':', '\u{ff1a}']).map(|question| question.trim_end().to_lowercase());
+        let prompts = &self.r#become.prompts;
+        question.is_some_and(|question| {
+            !text.ends_with('\n') && (prompts.is_empty() || prompts.iter().any(|prompt| question.ends_with(&prompt.to_lowercase())))
+        })
     }
 
     fn failed(&self, link: &Link, said: &[u8]) -> Trouble {
@@ -156,9 +165,17 @@ impl<'a> Plan<'a> {
         Trouble::new(Kind::Become, format!("{method} on {name} did not let {} become {user}: {why}", link.user()))
     }
 
+    fn needs_password(&self, link: &Link) -> Result<(), Trouble> {
+        if self.r#become.password.is_some() {
+            return Ok(());
+        }
+        Err(self.failed(link, b"it asks: a password is required"))
+    }
+
     fn wrong_password(&self, link: &Link) -> Trouble {
         let Become { method, user, .. } = self.r#become;
-        Trouble::new(Kind::Become, format!("{method} on {} did not accept the password to become {user}", link.name()))
+        let (name, login) = (link.name(), link.user());
+        Trouble::new(Kind::Become, format!("Incorrect {method} password: {name} did not let {login} become {user} with it"))
             .hint("it comes from -K, or from ansible_become_password")
     }
 }
@@ -175,11 +192,12 @@ async fn wait_for_mark(link: &Link, mut process: Process, plan: Option<&Plan<'_>
     let mut given = false;
     let mut dialogue = Vec::new();
     loop {
-        let asked_for = plan.filter(|plan| plan.r#become.method == "sudo");
         let prompted = async {
-            match asked_for {
-                Some(plan) => complaints.wait_for(plan.prompt).await,
-                None => std::future::pending().await,
+            match plan.map(|plan| (plan, plan.r#become.method.as_str())) {
+                Some((plan, "sudo")) => complaints.wait_for(plan.prompt).await,
+                // Without a terminal, `su` asks where errors go.
+                Some((plan, "su")) if !plan.terminal => complaints.wait_until(|heard| plan.asks(heard)).await,
+                _ => std::future::pending().await,
             }
         };
         let mut piece = Vec::new();
@@ -187,6 +205,7 @@ async fn wait_for_mark(link: &Link, mut process: Process, plan: Option<&Plan<'_>
             read = next_piece(&mut output, &mut piece) => read,
             () = prompted => {
                 if let Some(plan) = plan {
+                    plan.needs_password(link)?;
                     answer(link, &mut process, plan, &mut given).await?;
                 }
                 continue;
@@ -203,9 +222,7 @@ async fn wait_for_mark(link: &Link, mut process: Process, plan: Option<&Plan<'_>
         if let Some(plan) = plan.filter(|plan| plan.r#become.method == "su") {
             dialogue.extend_from_slice(&piece);
             if plan.asks(&line) {
-                if plan.r#become.password.is_none() {
-                    return Err(plan.failed(link, b"it asks: a password is required"));
-                }
+                plan.needs_password(link)?;
                 answer(link, &mut process, plan, &mut given).await?;
                 line.clear();
             }

@@ -61,7 +61,7 @@ pub struct Target {
 }
 
 /// How to become another user.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Become {
     /// `sudo` or `su`.
     pub method: String,
@@ -73,6 +73,12 @@ pub struct Become {
     pub flags: Option<String>,
     /// The program, where it is not the method's name.
     pub program: Option<String>,
+    /// The folder to go to first (`ansible_sudo_chdir`).
+    pub folder: Option<String>,
+    /// `ansible_su_prompt_l10n`: the words one of which a question for the password has; empty: any question.
+    pub prompts: Vec<String>,
+    /// `ansible_local_become_success_timeout`, seconds; `None`: 60.
+    pub patience: Option<u64>,
 }
 
 impl Become {

@@ -116,6 +116,21 @@ impl Complaints {
         }
     }
 
+    /// Waits until `is_asked` says that there is a question at the end, and forgets everything.
+    pub async fn wait_until(&self, is_asked: impl Fn(&[u8]) -> bool) {
+        loop {
+            let more = self.more.notified();
+            {
+                let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+                if is_asked(&text) {
+                    text.clear();
+                    return;
+                }
+            }
+            more.await;
+        }
+    }
+
     fn take(&self, prompt: &str) -> bool {
         let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
         let found = text.windows(prompt.len().max(1)).position(|window| window == prompt.as_bytes());

@@ -65,8 +65,8 @@ impl Module for AsyncStatus {
         let missing = || {
             Failure::failed("could not find job")
                 .with("ansible_job_id", self.jid.as_str())
-                .with("started", 1)
-                .with("finished", 1)
+                .with("started", true)
+                .with("finished", true)
                 .hint(format!("there is no job of that name in `{}`", folder.display()))
         };
         if !jobs::is_name(&self.jid) {
@@ -82,14 +82,19 @@ impl Module for AsyncStatus {
         let mut plan = Plan::nothing("it only looks")
             .value("ansible_job_id", self.jid.as_str())
             .value("results_file", path.to_string_lossy().into_owned())
-            .value("started", 1)
-            .value("finished", 0);
+            .value("started", true)
+            .value("finished", false);
         // A file that is no JSON yet belongs to a job that has only just begun.
         if let Ok(json) = serde_json::from_slice::<serde_json::Value>(&bytes)
             && let Value::Map(values) = from_json(&json)
         {
             for (name, value) in values.iter() {
-                plan = plan.value(&name.to_string(), value.clone());
+                // Jobs of Ansible have numbers here.
+                let value = match (name.as_str(), value) {
+                    (Some("started" | "finished"), Value::Int(number)) => Value::Bool(*number != 0),
+                    _ => value.clone(),
+                };
+                plan = plan.value(&name.to_string(), value);
             }
         }
         Ok(plan)

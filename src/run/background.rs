@@ -47,9 +47,9 @@ impl Step {
         if seconds == 0 || mode == Mode::Check {
             return Ok(None);
         }
-        if entry.runs != Runs::OnHost || matches!(entry.name, "raw" | "wait_for_connection" | "async_status") {
-            let wrong = Diagnostic::error(format!("`{}` cannot go on by itself: `async` is for what runs on the host", entry.name));
-            return Err(wrong.at(self.place_of(None)).hint("remove `async`").into());
+        if entry.runs != Runs::OnHost || matches!(entry.name, "raw" | "script" | "wait_for_connection" | "async_status") {
+            let wrong = Diagnostic::error(format!("This action ({}) does not support async.", entry.name));
+            return Err(wrong.at(self.place_of(None)).hint("remove `async`: it is for what runs on the host by itself").into());
         }
         let poll = number(&self.task.poll, self.run.settings.execution.poll_interval.unwrap_or(POLL))?;
         let from_environment = environment.iter().rev().find(|(name, _)| name == "ANSIBLE_ASYNC_DIR").map(|(_, value)| value.clone());
@@ -75,7 +75,7 @@ impl Step {
         loop {
             tokio::time::sleep(Duration::from_secs(background.poll).min(limit.saturating_sub(began.elapsed()))).await;
             let status = self.job(ready, background, &name, "status").await?;
-            let is_finished = status.failure.is_some() || status.values.get("finished") == Some(&Value::Int(1));
+            let is_finished = status.failure.is_some() || status.values.get("finished") == Some(&Value::Bool(true));
             if is_finished {
                 let outcome = jobs::outcome(status);
                 self.job(ready, background, &name, "cleanup").await?;
@@ -85,7 +85,7 @@ impl Step {
             if began.elapsed() >= limit || self.run.is_interrupted() {
                 self.tell_job(&name, "FAILED");
                 let late = format!("async task did not complete within the requested time - {}s", background.seconds);
-                let failure = Failure::failed(late).with("ansible_job_id", name.as_str()).with("started", 1).with("finished", 0);
+                let failure = Failure::failed(late).with("ansible_job_id", name.as_str()).with("started", true).with("finished", false);
                 return Ok(Outcome { failure: Some(failure), ..Outcome::default() });
             }
             self.tell_job(&name, "POLL");
@@ -107,7 +107,7 @@ impl Step {
         let mut outcome = None;
         let mut keep = |_: u32, what: Outcome| outcome = Some(what);
         self.run.hands.task(&ready.seat, message, &mut keep).await?;
-        outcome.ok_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None })
+        outcome.ok_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None, reached: false })
     }
 
     fn tell_job(&self, job: &str, how: &'static str) {

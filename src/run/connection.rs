@@ -126,13 +126,14 @@ impl Step {
             .or_else(|| settings.execution.become_method.clone())
             .unwrap_or_else(|| "sudo".to_owned());
         let method = method.rsplit('.').next().unwrap_or(&method).to_owned();
-        let user = text(&["ansible_become_user"], |keywords| keywords.become_user.as_ref())?;
+        let of_method = |what: &str| format!("ansible_{method}_{what}");
+        let user = text(&[&of_method("user"), "ansible_become_user"], |keywords| keywords.become_user.as_ref())?;
         let user = user
             .or_else(|| settings.become_user.clone())
             .or_else(|| settings.execution.become_user.clone())
             .filter(|user| !user.is_empty())
             .unwrap_or_else(|| "root".to_owned());
-        let own = [format!("ansible_{method}_pass"), format!("ansible_{method}_password")];
+        let own = [of_method("pass"), of_method("password")];
         let names = ["ansible_become_password", "ansible_become_pass", own[0].as_str(), own[1].as_str()];
         let password = self.variable(&names, variables, engine)?.map(|value| value.to_string());
         if let Some(password) = &password {
@@ -140,13 +141,34 @@ impl Step {
         }
         Ok(Some(Become {
             password: password.map(Secret::new).or_else(|| settings.become_password.clone()),
-            flags: text(&["ansible_become_flags"], |keywords| keywords.become_flags.as_ref())?
+            flags: text(&[&of_method("flags"), "ansible_become_flags"], |keywords| keywords.become_flags.as_ref())?
                 .or_else(|| settings.execution.become_flags.clone()),
-            program: text(&["ansible_become_exe"], |keywords| keywords.become_exe.as_ref())?
+            folder: self
+                .variable(&[&of_method("chdir")], variables, engine)?
+                .map(|value| value.to_string())
+                .filter(|folder| !folder.is_empty()),
+            prompts: match self.variable(&[&of_method("prompt_l10n")], variables, engine)? {
+                Some(value) => {
+                    arguments::from_value(&value).map_err(|error| self.wrong_variable(&of_method("prompt_l10n"), &error.to_string()))?
+                }
+                None => Vec::new(),
+            },
+            patience: match self.variable(&["ansible_local_become_success_timeout"], variables, engine)? {
+                Some(value) => {
+                    let wrong = |_| self.wrong_variable("ansible_local_become_success_timeout", "it has to be a number of seconds");
+                    Some(arguments::from_value(&value).map_err(wrong)?)
+                }
+                None => None,
+            },
+            program: text(&[&of_method("exe"), "ansible_become_exe"], |keywords| keywords.become_exe.as_ref())?
                 .or_else(|| settings.execution.become_exe.clone()),
             method,
             user,
         }))
+    }
+
+    fn wrong_variable(&self, name: &str, why: &str) -> Stop {
+        Diagnostic::error(format!("`{name}`: {why}")).at(self.place_of(None)).into()
     }
 
     /// Returns a keyword's text, of the task or of what is around it.

@@ -44,7 +44,7 @@ impl FakeHands {
                 "change" => outcome.changed = true,
                 "fail" => outcome.failure = Some(Failure::failed("it failed")),
                 "opaque" if mode == Mode::Check => outcome.unknown = Some("it was not run".to_owned()),
-                "lost" => return Err(Lost { message: "no route to the host".to_owned(), hint: None }),
+                "lost" => return Err(Lost { message: "no route to the host".to_owned(), hint: None, reached: false }),
                 _ => {}
             }
         }

@@ -26,6 +26,8 @@ pub struct Lost {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether the host was reached, and only did not let the task's user be become: then the task failed.
+    pub reached: bool,
 }
 
 /// How a module that plans on the controller is to be carried out.

@@ -113,7 +113,7 @@ impl Hands for Here {
         }
         async move {
             let Some(entry) = modules::find(&task.module) else {
-                return Err(Lost { message: format!("there is no module `{}`", task.module), hint: None });
+                return Err(Lost { message: format!("there is no module `{}`", task.module), hint: None, reached: false });
             };
             for (index, arguments) in (0_u32..).zip(task.items.clone()) {
                 let bound = task.bound.get(index as usize).cloned().unwrap_or_default();
@@ -153,8 +153,8 @@ impl Hands for Here {
         async move {
             match tokio::task::spawn_blocking(move || programs::run(&program, &[])).await {
                 Ok(Ok(output)) => Ok(output),
-                Ok(Err(failure)) => Err(Lost { message: failure.to_string(), hint: None }),
-                Err(_) => Err(Lost { message: "the command was broken off".to_owned(), hint: None }),
+                Ok(Err(failure)) => Err(Lost { message: failure.to_string(), hint: None, reached: false }),
+                Err(_) => Err(Lost { message: "the command was broken off".to_owned(), hint: None, reached: false }),
             }
         }
         .boxed()

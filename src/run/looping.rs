@@ -272,7 +272,11 @@ impl Step {
                 Err(lost) => Err(lost),
             }
         };
-        let lost = sent.err().unwrap_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None });
+        let lost = sent.err().unwrap_or_else(|| Lost {
+            message: "the agent ended the task without a result".to_owned(),
+            hint: None,
+            reached: false,
+        });
         for (((index, ready), came), outcome) in group.iter().zip(done).zip(outcomes) {
             let Some(item) = of(*index) else { continue };
             let came = match (came, outcome) {

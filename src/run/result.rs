@@ -234,6 +234,9 @@ impl Step {
         match outcome {
             Ok(mut outcome) => {
                 self.here(ready, &mut outcome).await;
+                if !self.task.changed_when.is_empty() {
+                    outcome.changed |= self.adds(&outcome);
+                }
                 self.judged(ready, outcome, variables, engine)
             }
             Err(lost) => self.lost(ready, lost, variables, engine),
@@ -279,7 +282,16 @@ impl Step {
             Ok(()) if refused => self.run.bond.note_refusal(),
             Ok(()) => {}
             Err(Stop::Unknown(why)) => return self.unforeseen(result, why, then, variables, engine),
-            Err(stop) => return self.came(stop, variables, engine),
+            // What came of the task stays to be seen beside what is wrong with the condition.
+            Err(stop) => {
+                let mut came = self.came(stop, variables, engine);
+                for (name, value) in values {
+                    if !matches!(name.as_str(), Some("failed" | "msg")) {
+                        came.note(&name.to_string(), value);
+                    }
+                }
+                return came;
+            }
         }
         if result.status == Status::Ok && values.get("skipped") == Some(&Value::Bool(true)) {
             result.status = Status::Skipped;
@@ -302,12 +314,24 @@ impl Step {
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
     }
 
+    /// Adds the host or the group that the task adds, so that a condition on its result sees whether that was news.
+    fn adds(&self, outcome: &Outcome) -> bool {
+        outcome.then.iter().fold(false, |news, then| {
+            news | match then {
+                Then::AddHost { name, groups, variables } => self.run.site.add_host(name, groups, variables),
+                Then::GroupBy { key, parents } => self.run.site.add_to_group(&self.host, key, parents),
+                _ => false,
+            }
+        })
+    }
+
     /// Applies `changed_when` and `failed_when`.
     fn overruled(&self, result: &mut TaskResult, values: &mut Map, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
         let seen = self.with_result(variables, &Value::from(values.clone()));
         if !self.task.failed_when.is_empty() {
             let conditions: Vec<_> = self.task.failed_when.iter().collect();
-            let failed = match self.hold(&conditions, &seen, engine)? {
+            let held = self.hold(&conditions, &seen, engine);
+            let failed = match held.inspect_err(|stop| note_wrong(values, "failed_when_result", stop))? {
                 (Truth::Unknown(why), _) => return Err(Stop::Unknown(why)),
                 (truth, _) => truth == Truth::Yes,
             };
@@ -333,7 +357,8 @@ impl Step {
         if !self.task.changed_when.is_empty() {
             let conditions: Vec<_> = self.task.changed_when.iter().collect();
             let seen = self.with_result(variables, &Value::from(values.clone()));
-            let changed = match self.hold(&conditions, &seen, engine)? {
+            let held = self.hold(&conditions, &seen, engine);
+            let changed = match held.inspect_err(|stop| note_wrong(values, "changed_when_result", stop))? {
                 (Truth::Unknown(why), _) => return Err(Stop::Unknown(why)),
                 (truth, _) => truth == Truth::Yes,
             };
@@ -401,6 +426,9 @@ impl Step {
         let mut diagnostic = Diagnostic::error(lost.message.clone()).at(self.place_of(None));
         if let Some(hint) = lost.hint {
             diagnostic = diagnostic.hint(hint);
+        }
+        if lost.reached {
+            return self.came(diagnostic.into(), variables, engine);
         }
         let values = Map::from_iter([
             ("changed".into(), Value::Bool(false)),
@@ -470,6 +498,13 @@ impl Step {
             Value::Map(map) => map.values().for_each(|item| self.learn_value(item, shortest)),
             _ => {}
         }
+    }
+}
+
+/// Keeps what is wrong with a condition where its answer would be.
+fn note_wrong(values: &mut Map, name: &str, stop: &Stop) {
+    if let Stop::Wrong(diagnostic) = stop {
+        values.insert(name.into(), Value::str(&diagnostic.message));
     }
 }
 

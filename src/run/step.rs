@@ -359,8 +359,11 @@ impl Step {
                 let mut outcome = None;
                 let mut keep = |_: u32, what: Outcome| outcome = Some(what);
                 hands.task(&ready.seat, ready.message(vec![ready.arguments.clone()]), &mut keep).await?;
-                let outcome =
-                    outcome.ok_or_else(|| Lost { message: "the agent ended the task without a result".to_owned(), hint: None })?;
+                let outcome = outcome.ok_or_else(|| Lost {
+                    message: "the agent ended the task without a result".to_owned(),
+                    hint: None,
+                    reached: false,
+                })?;
                 Ok(if ready.entry.name == "async_status" { crate::agent::jobs::outcome(outcome) } else { outcome })
             }
         }

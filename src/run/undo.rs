@@ -121,7 +121,7 @@ async fn one(hands: &dyn Hands, order: &Order, seat: &Seat, past: &Past, mode: M
     let mut came = None;
     let mut on_item = |_: u32, outcome: Outcome| came = Some(outcome);
     hands.undo(seat, wanted, &mut on_item).await?;
-    came.ok_or_else(|| Lost { message: "the host did not say what came of it".to_owned(), hint: None })
+    came.ok_or_else(|| Lost { message: "the host did not say what came of it".to_owned(), hint: None, reached: false })
 }
 
 fn told(lost: &Lost) -> String {

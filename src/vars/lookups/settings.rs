@@ -58,8 +58,7 @@ fn varnames(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
 
 fn config(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let missing = request.text("on_missing").unwrap_or_else(|| "error".to_owned());
-    request.text("plugin_type");
-    request.text("plugin_name");
+    let plugin = request.text("plugin_type").zip(request.text("plugin_name"));
     if !matches!(missing.as_str(), "error" | "warn" | "skip") {
         return fail(format!("`config`: `on_missing` is `error`, `warn` or `skip`, not `{missing}`"));
     }
@@ -67,11 +66,15 @@ fn config(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let mut out = Vec::new();
     for term in &request.terms {
         let Some(name) = term.as_str() else { return fail("Invalid setting identifier: the names of settings are texts") };
-        let known = world.setting(name).or_else(|| match name {
+        let general = || match name {
             "DEFAULT_LOCAL_TMP" => Some(Value::from(format!("{}/.ansible/tmp", world.env("HOME").unwrap_or_default()))),
             "RETRY_FILES_ENABLED" => Some(Value::Bool(false)),
             _ => None,
-        });
+        };
+        let known = match &plugin {
+            Some((kind, plugin)) => of_plugin(kind, plugin, name),
+            None => world.setting(name).or_else(general),
+        };
         match known {
             Some(value) => out.push(value),
             None if missing == "skip" => {}
@@ -80,6 +83,24 @@ fn config(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
         }
     }
     Ok(out)
+}
+
+/// Returns what a setting of a plugin is where nobody sets it.
+fn of_plugin(kind: &str, plugin: &str, name: &str) -> Option<Value> {
+    let plugin = plugin.rsplit('.').next().unwrap_or(plugin);
+    Some(match (kind, plugin, name) {
+        ("become", "sudo", "become_flags") => Value::str("-H -S -n"),
+        ("become", "su", "become_flags") => Value::str(""),
+        ("become", "sudo" | "su", "become_exe") => Value::str(plugin),
+        ("become", "sudo" | "su", "become_user") => Value::str("root"),
+        ("become", "sudo" | "su", "become_pass") | ("become", "sudo", "sudo_chdir") => Value::Null,
+        ("become", "su", "prompt_l10n") => Value::list([]),
+        ("connection", "ssh", "port" | "remote_user" | "password" | "private_key_file") => Value::Null,
+        ("connection", "ssh", "timeout") => Value::Int(10),
+        ("connection", "ssh", "host_key_checking") => Value::Bool(true),
+        ("connection", "local", "become_success_timeout") => Value::Int(10),
+        _ => return None,
+    })
 }
 
 fn hostnames(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
