@@ -79,13 +79,8 @@ impl Controller for Files {
     fn stat(&self, path: &Path) -> Result<Option<Stat>, Failure> {
         Host::new().stat(path, true)
     }
-    fn walk(&self, path: &Path) -> Result<Vec<String>, Failure> {
-        let mut names = Vec::new();
-        for entry in walk(path) {
-            let relative = entry.strip_prefix(path).expect("below").to_string_lossy().into_owned();
-            names.push(if entry.is_dir() { format!("{relative}/") } else { relative });
-        }
-        Ok(names)
+    fn walk(&self, path: &Path, follow: bool) -> Result<Vec<tree::Below>, Failure> {
+        tree::below(&Host::new(), path, follow)
     }
     fn blob(&self, path: &Path) -> Result<Value, Failure> {
         let bytes = self.read(path)?;

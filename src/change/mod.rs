@@ -35,6 +35,7 @@ pub mod programs;
 pub mod resolve;
 pub mod target;
 pub mod temporary;
+pub mod tree;
 pub mod units;
 
 pub use bound::Bound;

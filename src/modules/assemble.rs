@@ -90,7 +90,8 @@ impl Module for Assemble {
         }
         let folder = controller.find("files", &arguments.get("src").map(ToString::to_string).unwrap_or_default())?;
         let mut pieces = Vec::new();
-        for name in controller.walk(&folder)?.into_iter().filter(|name| !name.contains('/')) {
+        let pieces_below = controller.walk(&folder, true)?.into_iter().filter(|below| !below.is_folder() && !below.path.contains('/'));
+        for name in pieces_below.map(|below| below.path) {
             let content = carried(&controller.read(&folder.join(&name))?);
             pieces.push(Value::map([("name", Value::from(name)), ("content", content)]));
         }

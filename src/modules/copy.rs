@@ -9,9 +9,10 @@ use super::{Controller, Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, INLINE, Manner, carried, content_of, finished, folders, ignored};
 use crate::change::probe::FileKind;
-use crate::change::{Attributes, Change, Content, Done, Failure, Plan, Probe, digest};
+use crate::change::tree::{self, Below};
+use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe, digest};
 use crate::value::arguments::{Anything, to_bool};
-use crate::value::{Map, Value, json};
+use crate::value::{Map, Value, bytes, json};
 
 /// Puts a file or a folder of the controller, or a text, on the host. Nothing is sent that the host has already, and a
 /// file is replaced in one step, so that nobody ever sees half of it.
@@ -84,7 +85,10 @@ pub struct Copy {
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 struct Piece {
     path: String,
+    /// Of a file.
     content: Option<Anything>,
+    /// Where a link leads that stays one.
+    link: Option<String>,
     mode: u32,
 }
 
@@ -128,12 +132,20 @@ impl Module for Copy {
                 return Err(Failure::unknown(format!("the argument `{name}` is not known: {}", unknown.why)));
             }
         }
+        // Either of them may be missing: this is how Ansible says so.
+        if !arguments.contains_key("dest") {
+            return Err(Failure::argument("dest", "dest is required"));
+        }
         let flag = |name: &str, default| arguments.get(name).and_then(to_bool).unwrap_or(default);
-        let Some(src) = arguments.get("src").filter(|src| !src.is_null()).map(ToString::to_string) else { return Ok(()) };
+        let Some(src) = arguments.get("src").map(ToString::to_string) else { return Ok(()) };
+        if arguments.get("src").is_none_or(|src| src.is_null() || src.as_str() == Some("")) {
+            arguments.shift_remove("src");
+            return Ok(());
+        }
         if flag("remote_src", false) {
             return Ok(());
         }
-        let decrypt = flag("decrypt", true);
+        let (decrypt, follow) = (flag("decrypt", true), flag("local_follow", true));
         let path = controller.find("files", &src).map_err(|failure| failure.at("src"))?;
         let Some(stat) = controller.stat(&path)? else { return Err(Failure::Missing { path, argument: "src".to_owned() }) };
         if stat.kind != FileKind::Directory {
@@ -143,11 +155,11 @@ impl Module for Copy {
             return Ok(());
         }
         let mut pieces = Vec::new();
-        for name in controller.walk(&path)? {
+        for Below { path: name, stat } in controller.walk(&path, follow)? {
             let file = path.join(&name);
-            let Some(stat) = controller.stat(&file)? else { continue };
-            let content = if stat.kind == FileKind::Directory { Value::Null } else { fetched(controller, &file, stat.size, decrypt)? };
-            pieces.push(Value::map([("path", Value::from(name)), ("content", content), ("mode", stat.mode.into())]));
+            let content = if stat.kind == FileKind::File { fetched(controller, &file, stat.size, decrypt)? } else { Value::Null };
+            let link = stat.target.map(|target| target.to_string_lossy().into_owned());
+            pieces.push(Value::map([("path", Value::from(name)), ("content", content), ("link", link.into()), ("mode", stat.mode.into())]));
         }
         arguments.insert("_tree".into(), pieces.into());
         Ok(())
@@ -199,7 +211,7 @@ impl Copy {
                     return Err(Failure::Missing { path: path.to_owned(), argument: "src".to_owned() });
                 };
                 if stat.kind == FileKind::Directory {
-                    let pieces = pieces_of(host, path)?;
+                    let pieces = pieces_of(host, path, self.local_follow)?;
                     return self.folder(host, &pieces);
                 }
                 (Content::Bytes(host.read(path)?.unwrap_or_default()), Some(FileMode::Bits(stat.mode)))
@@ -275,7 +287,11 @@ impl Copy {
         let attributes = self.folder_attributes(host)?;
         let mut changes = folders(host, &base, &attributes, "dest")?;
         for piece in pieces {
-            let path = base.join(piece.path.trim_end_matches('/'));
+            let path = base.join(&piece.path);
+            if let Some(target) = &piece.link {
+                changes.extend(link(host, path, Path::new(target))?);
+                continue;
+            }
             match &piece.content {
                 None => match host.stat(&path, true)? {
                     None => changes.push(Change::Directory { path, attributes: attributes.clone() }),
@@ -304,7 +320,7 @@ fn given(value: &Value) -> Content {
             Content::Bytes(text.into_bytes())
         }
         Value::Null => Content::Bytes(Vec::new()),
-        other => Content::Bytes(other.to_string().into_bytes()),
+        other => Content::Bytes(bytes::raw(&other.to_string())),
     }
 }
 
@@ -320,23 +336,26 @@ fn python_json(json: &serde_json::Value) -> String {
     }
 }
 
-/// Returns what is below a folder of the host, folders before what is in them.
-fn pieces_of(host: &dyn Probe, folder: &Path) -> Result<Vec<Piece>, Failure> {
-    let mut pieces = Vec::new();
-    let mut open = vec![PathBuf::new()];
-    while let Some(relative) = open.pop() {
-        for name in host.list(&folder.join(&relative))?.unwrap_or_default() {
-            let path = relative.join(&name);
-            let full = folder.join(&path);
-            let Some(stat) = host.stat(&full, true)? else { continue };
-            let is_folder = stat.kind == FileKind::Directory;
-            let content = if is_folder { None } else { Some(Anything(carried(&host.read(&full)?.unwrap_or_default()))) };
-            pieces.push(Piece { path: path.to_string_lossy().into_owned(), content, mode: stat.mode });
-            if is_folder {
-                open.push(path);
-            }
+/// Returns what is in a folder of the host.
+fn pieces_of(host: &dyn Probe, folder: &Path, follow: bool) -> Result<Vec<Piece>, Failure> {
+    let piece = |Below { path, stat }| {
+        let is_file = stat.kind == FileKind::File;
+        let content = if is_file { Some(Anything(carried(&host.read(&folder.join(&path))?.unwrap_or_default()))) } else { None };
+        let link = stat.target.map(|target| target.to_string_lossy().into_owned());
+        Ok(Piece { path, content, link, mode: stat.mode })
+    };
+    tree::below(host, folder, follow)?.into_iter().map(piece).collect()
+}
+
+/// Returns the change that makes a link, where there is not the very same.
+fn link(host: &dyn Probe, path: PathBuf, target: &Path) -> Result<Option<Change>, Failure> {
+    let before = match host.stat(&path, false)? {
+        None => Before::Absent,
+        Some(stat) if stat.target.as_deref() == Some(target) => return Ok(None),
+        Some(stat) if stat.kind == FileKind::Directory => {
+            return Err(Failure::argument("dest", format!("`{}` is a directory, where a link has to go", path.display())));
         }
-    }
-    pieces.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(pieces)
+        Some(stat) => stat.target.map_or(Before::Any, Before::Link),
+    };
+    Ok(Some(Change::Link { path, target: target.to_owned(), hard: false, before }))
 }

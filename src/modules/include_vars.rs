@@ -76,7 +76,7 @@ impl Module for IncludeVars {
         };
         for path in files {
             for (name, value) in controller.variables(&path)? {
-                put(&mut variables, name, value, merge);
+                variables.insert(name, value);
             }
             shown.push(path.to_string_lossy().into_owned());
         }
@@ -142,9 +142,11 @@ impl IncludeVars {
         let wanted = self.files_matching.as_deref().map(|text| regex("files_matching", text)).transpose()?;
         let unwanted = self.ignore_files.iter().map(|text| regex("ignore_files", text)).collect::<Result<Vec<_>, _>>()?;
         let mut files = Vec::new();
-        for below in controller.walk(&dir)? {
-            let level = below.trim_end_matches('/').split('/').count();
-            if below.ends_with('/') || (self.depth > 0 && level > self.depth) {
+        for below in controller.walk(&dir, true)? {
+            let is_folder = below.is_folder();
+            let below = below.path;
+            let level = below.split('/').count();
+            if is_folder || (self.depth > 0 && level > self.depth) {
                 continue;
             }
             let name = below.rsplit('/').next().unwrap_or_default();

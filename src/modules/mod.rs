@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 
+use crate::change::tree::Below;
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
 
@@ -250,8 +251,8 @@ pub trait Controller {
     /// Returns what a file is on the controller: `None` where there is nothing.
     fn stat(&self, path: &Path) -> Result<Option<crate::change::probe::Stat>, Failure>;
 
-    /// Returns the paths below a folder, relative to it, sorted, folders included (with a `/` at the end).
-    fn walk(&self, path: &Path) -> Result<Vec<String>, Failure>;
+    /// Returns what is below a folder, links followed or kept.
+    fn walk(&self, path: &Path, follow: bool) -> Result<Vec<Below>, Failure>;
 
     /// Makes a large file ready to be streamed, and returns its `_content` argument ({`sha256`, `size`}).
     fn blob(&self, path: &Path) -> Result<Value, Failure>;

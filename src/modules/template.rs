@@ -11,7 +11,7 @@ use crate::change::destination::{Destination, Manner, carried, content_of, finis
 use crate::change::probe::FileKind;
 use crate::change::{Change, Done, Failure, Plan, Probe};
 use crate::value::arguments::Anything;
-use crate::value::{Map, Value};
+use crate::value::{Map, Value, bytes};
 
 /// Renders a template of the controller with the host's variables and writes what comes of it.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -51,7 +51,7 @@ pub struct Template {
     trim_blocks: Option<bool>,
     /// Whether white space before a block goes; no if not given.
     lstrip_blocks: Option<bool>,
-    /// Accepted; files are written as UTF-8.
+    /// The encoding of the file that is written: `utf-8` if not given, `windows-1252`, `utf-16-le`, ...
     output_encoding: Option<String>,
     /// Name or number of the owner.
     owner: Option<String>,
@@ -84,8 +84,9 @@ fn yes() -> bool {
     true
 }
 
-/// The arguments that say how the template is read.
+/// The arguments that say how the template is read, and where it goes, which it may tell.
 const OPTIONS: &[&str] = &[
+    "dest",
     "newline_sequence",
     "block_start_string",
     "block_end_string",
@@ -134,7 +135,10 @@ impl Module for Template {
             .collect();
         let content = match controller.render_file(&path, &options)? {
             unknown @ Value::Unknown(_) => unknown,
-            text => carried(text.to_string().as_bytes()),
+            text => {
+                let encoding = arguments.get("output_encoding").filter(|name| !name.is_null()).map(ToString::to_string).unwrap_or_default();
+                carried(&bytes::encode(&text.to_string(), &encoding).map_err(|why| Failure::argument("output_encoding", why))?)
+            }
         };
         arguments.insert("_content".into(), content);
         arguments.insert("_mode".into(), stat.map(|stat| stat.mode).into());

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 use crate::change::probe::{FileKind, Stat};
+use crate::change::tree::{self, Below};
 use crate::change::{Failure, Host, Probe};
 use crate::modules::Controller;
 use crate::run::Run;
@@ -35,14 +36,15 @@ const MANAGED: &str = "Ansible managed";
 
 impl Desk<'_> {
     /// Returns the variables with those that only a template has.
-    fn of_template(&self, path: &Path) -> TaskVariables {
+    fn of_template(&self, path: &Path, destination: Option<&Value>) -> TaskVariables {
         let host = nix::unistd::gethostname().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let metadata = std::fs::metadata(path).ok();
         let changed = metadata.as_ref().and_then(|metadata| jiff::Zoned::try_from(metadata.modified().ok()?).ok()).unwrap_or_default();
         let uid = metadata.as_ref().map(MetadataExt::uid).unwrap_or_default();
         let owner = nix::unistd::User::from_uid(uid.into()).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
         let managed = self.variables.get("ansible_managed").unwrap_or_else(|| Value::str(MANAGED));
-        self.variables.with([
+        let destination = destination.map(|destination| ("template_destpath", destination.clone()));
+        self.variables.with(destination.into_iter().chain([
             ("ansible_managed", managed),
             ("template_host", Value::from(host)),
             ("template_path", Value::from(path.display().to_string())),
@@ -50,7 +52,7 @@ impl Desk<'_> {
             ("template_mtime", Value::from(changed.strftime("%Y-%m-%d %H:%M:%S").to_string())),
             ("template_uid", Value::from(owner)),
             ("template_run_date", Value::from(jiff::Zoned::now().strftime("%Y-%m-%d %H:%M:%S%.6f").to_string())),
-        ])
+        ]))
     }
 
     fn failure(&self, diagnostic: Diagnostic) -> Failure {
@@ -95,21 +97,11 @@ impl Controller for Desk<'_> {
         }
     }
 
-    fn walk(&self, path: &Path) -> Result<Vec<String>, Failure> {
-        let mut names = Vec::new();
-        if let Some(host) = self.seen.host() {
-            walk_foreseen(host, &absolute(path), "", &mut names)?;
-            return Ok(names);
+    fn walk(&self, path: &Path, follow: bool) -> Result<Vec<Below>, Failure> {
+        match self.seen.host() {
+            Some(host) => tree::below(host, &absolute(path), follow),
+            None => tree::below(&Host::new(), &absolute(path), follow),
         }
-        for entry in walkdir::WalkDir::new(path).min_depth(1).follow_links(true).sort_by_file_name() {
-            let entry = entry.map_err(|error| Failure::failed(format!("cannot read the folder `{}`: {error}", path.display())))?;
-            let Ok(relative) = entry.path().strip_prefix(path) else { continue };
-            let Some(name) = relative.to_str() else {
-                return Err(Failure::failed(format!("the name of `{}` is not UTF-8 text", entry.path().display())));
-            };
-            names.push(if entry.file_type().is_dir() { format!("{name}/") } else { name.to_owned() });
-        }
-        Ok(names)
     }
 
     fn blob(&self, path: &Path) -> Result<Value, Failure> {
@@ -124,7 +116,7 @@ impl Controller for Desk<'_> {
     fn render_file(&self, path: &Path, options: &Map) -> Result<Value, Failure> {
         let bytes = self.read(path)?;
         let text = String::from_utf8(bytes).map_err(|_| Failure::failed(format!("the template `{}` is not UTF-8 text", path.display())))?;
-        self.known(self.engine.render_file(path, &text, options, &self.of_template(path)))
+        self.known(self.engine.render_file(path, &text, options, &self.of_template(path, options.get("dest"))))
     }
 
     fn render(&self, value: &Value) -> Result<Value, Failure> {
@@ -170,22 +162,6 @@ fn similar(path: &Path) -> Option<String> {
     let names: Vec<String> =
         std::fs::read_dir(path.parent()?).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     did_you_mean(wanted, names.iter().map(String::as_str))
-}
-
-/// As [`Controller::walk`], on a machine of which something is foreseen.
-fn walk_foreseen(host: &Host, folder: &Path, below: &str, names: &mut Vec<String>) -> Result<(), Failure> {
-    for name in host.list(folder)?.unwrap_or_default() {
-        let path = folder.join(&name);
-        let relative = format!("{below}{name}");
-        if host.stat(&path, true)?.is_some_and(|stat| stat.kind == FileKind::Directory) {
-            let inner = format!("{relative}/");
-            names.push(inner.clone());
-            walk_foreseen(host, &path, &inner, names)?;
-        } else {
-            names.push(relative);
-        }
-    }
-    Ok(())
 }
 
 fn to_stat(metadata: &std::fs::Metadata) -> Stat {

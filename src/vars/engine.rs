@@ -201,10 +201,13 @@ impl Engine {
         let mut body = text;
         if let Some(header) = text.strip_prefix("#jinja2:") {
             let (line, rest) = header.split_once('\n').unwrap_or((header, ""));
-            apply_header(&mut syntax, line);
+            apply_header(&mut syntax, line).map_err(|why| Diagnostic::error(why).at(self.file_span(path, text)))?;
             body = rest;
         }
-        let newline = apply_options(&mut syntax, options);
+        for (name, value) in options.iter().filter(|(_, value)| !value.is_null()) {
+            apply_option(&mut syntax, name.as_str().unwrap_or_default(), value);
+        }
+        let newline = syntax.newline.clone();
         let span = self.file_span(path, text);
         let body = body.replace("\r\n", "\n");
         let template = self.cached(Reading::File(Box::new(syntax.clone())), &body, span, |text| parse::template(text, &syntax));
@@ -349,9 +352,11 @@ pub(in crate::vars) fn without_halt(halt: Halt) -> Diagnostic {
     }
 }
 
-fn apply_header(syntax: &mut Syntax, line: &str) {
+fn apply_header(syntax: &mut Syntax, line: &str) -> Result<(), String> {
     for pair in line.split(',') {
-        let Some((name, value)) = pair.split_once(':') else { continue };
+        let Some((name, value)) = pair.split_once(':') else {
+            return Err(format!("Missing key-value separator: `{}` in the line `#jinja2:` has no `:`", pair.trim()));
+        };
         let value = value.trim();
         let text = value.trim_matches(['\'', '"']);
         let value = match value {
@@ -361,20 +366,7 @@ fn apply_header(syntax: &mut Syntax, line: &str) {
         };
         apply_option(syntax, name.trim(), &value);
     }
-}
-
-/// Sets what the options say and returns the line ending.
-fn apply_options(syntax: &mut Syntax, options: &Map) -> String {
-    let mut newline = "\n".to_owned();
-    for (name, value) in options {
-        let Some(name) = name.as_str() else { continue };
-        if name == "newline_sequence" {
-            newline = value.to_string().replace("\\r", "\r").replace("\\n", "\n");
-        } else if !value.is_null() {
-            apply_option(syntax, name, value);
-        }
-    }
-    newline
+    Ok(())
 }
 
 fn apply_option(syntax: &mut Syntax, name: &str, value: &Value) {
@@ -388,6 +380,9 @@ fn apply_option(syntax: &mut Syntax, name: &str, value: &Value) {
         "comment_end_string" => syntax.comment.1 = value.to_string(),
         "trim_blocks" => syntax.trim_blocks = flag(),
         "lstrip_blocks" => syntax.lstrip_blocks = flag(),
+        "line_statement_prefix" => syntax.line_statement = Some(value.to_string()),
+        "line_comment_prefix" => syntax.line_comment = Some(value.to_string()),
+        "newline_sequence" => syntax.newline = value.to_string().replace("\\r", "\r").replace("\\n", "\n"),
         "keep_trailing_newline" => syntax.keep_trailing_newline = flag(),
         _ => {}
     }

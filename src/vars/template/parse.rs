@@ -23,6 +23,12 @@ pub(in crate::vars) struct Syntax {
     pub trim_blocks: bool,
     pub lstrip_blocks: bool,
     pub keep_trailing_newline: bool,
+    /// What makes a whole line a statement, if anything does.
+    pub line_statement: Option<String>,
+    /// What makes the rest of a line a comment, if anything does.
+    pub line_comment: Option<String>,
+    /// What ends a line of what is rendered.
+    pub newline: String,
     /// In `{{ }}` of playbooks a backslash in a string stands for itself; in tags, conditions and template files it escapes.
     pub literal_backslashes: bool,
 }
@@ -43,6 +49,9 @@ impl Syntax {
             trim_blocks: true,
             lstrip_blocks: false,
             keep_trailing_newline: true,
+            line_statement: None,
+            line_comment: None,
+            newline: "\n".to_owned(),
             literal_backslashes: false,
         }
     }
@@ -56,6 +65,12 @@ impl Syntax {
             .trim_blocks(self.trim_blocks)
             .lstrip_blocks(self.lstrip_blocks)
             .keep_trailing_newline(true);
+        if let Some(prefix) = &self.line_statement {
+            builder.line_statement_prefix(prefix.clone());
+        }
+        if let Some(prefix) = &self.line_comment {
+            builder.line_comment_prefix(prefix.clone());
+        }
         builder.build().map_err(|error| Wrong::new(At::default(), format!("these template delimiters do not work: {error}")))
     }
 }
