@@ -230,11 +230,18 @@ impl Probe for Host {
     }
 
     fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<Result<(), String>, Failure> {
-        let tried = try_port(host, port, timeout);
+        let tried = opened(host, port, timeout).map(|_| ());
         if tried.is_err() && self.foreseen().is_some_and(Overlay::ports_may_differ) {
             return Err(Failure::unknown(format!("whether port {port} of `{host}` answers depends on something that was not run")));
         }
         Ok(tried)
+    }
+
+    fn hear(&self, host: &str, port: u16, timeout: Duration, enough: &dyn Fn(&[u8]) -> bool) -> Result<Result<Vec<u8>, String>, Failure> {
+        match opened(host, port, timeout) {
+            Ok(mut stream) => Ok(Ok(heard(&mut stream, timeout, enough))),
+            Err(_) => Ok(self.connect(host, port, timeout)?.map(|()| Vec::new())),
+        }
     }
 
     fn environment(&self, name: &str) -> Option<String> {
@@ -425,13 +432,31 @@ fn described(metadata: &Metadata) -> Stat {
     }
 }
 
-fn try_port(host: &str, port: u16, timeout: Duration) -> Result<(), String> {
+fn opened(host: &str, port: u16, timeout: Duration) -> Result<std::net::TcpStream, String> {
     let mut last = format!("the name `{host}` has no address");
     for address in resolve::addresses(host)? {
         match std::net::TcpStream::connect_timeout(&(address, port).into(), timeout.max(Duration::from_millis(1))) {
-            Ok(_) => return Ok(()),
+            Ok(stream) => return Ok(stream),
             Err(error) => last = error.to_string(),
         }
     }
     Err(last)
+}
+
+/// The most that is taken of what a port says.
+const MOST_HEARD: usize = 1024 * 1024;
+
+fn heard(stream: &mut std::net::TcpStream, patience: Duration, enough: &dyn Fn(&[u8]) -> bool) -> Vec<u8> {
+    let (began, mut said, mut piece) = (std::time::Instant::now(), Vec::new(), [0; 4096]);
+    while said.len() < MOST_HEARD && !enough(&said) {
+        let left = patience.saturating_sub(began.elapsed());
+        if left.is_zero() || stream.set_read_timeout(Some(left)).is_err() {
+            break;
+        }
+        match stream.read(&mut piece) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => said.extend_from_slice(&piece[..count]),
+        }
+    }
+    said
 }

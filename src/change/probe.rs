@@ -49,6 +49,13 @@ pub trait Probe {
     /// Tries to connect to a port, and says whether that worked and, if not, why.
     fn connect(&self, host: &str, port: u16, timeout: Duration) -> Result<Result<(), String>, Failure>;
 
+    /// Connects to a port and returns what it says unasked: until `enough` is content, it ends, or `timeout` passes.
+    /// The inner error says why there is no connection.
+    fn hear(&self, host: &str, port: u16, timeout: Duration, enough: &dyn Fn(&[u8]) -> bool) -> Result<Result<Vec<u8>, String>, Failure> {
+        let _ = enough;
+        Ok(self.connect(host, port, timeout)?.map(|()| Vec::new()))
+    }
+
     /// Returns a variable of the environment.
     fn environment(&self, name: &str) -> Option<String>;
 

@@ -216,11 +216,13 @@ impl Find {
         for name in names {
             let path = folder.join(&name);
             found.examined += 1;
-            let Some(stat) = host.stat(&path, false)? else { continue };
-            if !self.hidden && name.starts_with('.') {
+            // Folders just below the deepest are listed, and count, but nothing in them is looked at.
+            if self.depth.is_some_and(|most| most != 0 && depth > most) {
                 continue;
             }
-            let wanted_now = self.limit.is_none_or(|limit| found.files.len() < limit);
+            let Some(stat) = host.stat(&path, false)? else { continue };
+            // What a hidden folder holds is looked at all the same: only names of their own hide.
+            let wanted_now = (self.hidden || !name.starts_with('.')) && self.limit.is_none_or(|limit| found.files.len() < limit);
             let fits = wanted_now && self.fits(host, &name, &stat, search)?;
             let fits = match (&search.contains, fits && stat.kind == FileKind::File) {
                 (Some(contains), true) => match self.contains(host, &path, contains)? {
@@ -240,7 +242,7 @@ impl Find {
                     && stat.kind == FileKind::Link
                     && host.stat(&path, true)?.is_some_and(|stat| stat.kind == FileKind::Directory));
             // A link may lead back up: no real tree is that deep.
-            if self.recurse && leads_on && self.depth.is_none_or(|most| most == 0 || depth < most) && depth < 256 {
+            if self.recurse && leads_on && depth < 256 {
                 self.below(host, root, &path, depth + 1, search, found)?;
             }
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
 use crate::change::{Failure, Plan, Probe};
-use crate::value::Value;
+use crate::value::{Map, Value};
 
 /// Waits until a port answers, a file is there or has a text, or until one of them is gone. Nothing is changed.
 ///
@@ -27,7 +27,7 @@ pub struct WaitFor {
     /// What to wait for.
     #[serde(default)]
     state: State,
-    /// A regular expression that the file must have (or, with `absent`, must not have).
+    /// A regular expression that the file must have (or, with `absent`, must not have), or that what the port says must have.
     search_regex: Option<String>,
     /// Hosts whose connections do not count, for `drained`.
     #[serde(default)]
@@ -122,8 +122,8 @@ impl Module for WaitFor {
             let elapsed = host.now() - begin;
             #[allow(clippy::cast_precision_loss)]
             if elapsed >= self.timeout as f64 {
-                let message = self.msg.clone().unwrap_or_else(|| format!("after {} seconds {missing}", self.timeout));
-                return Err(Failure::failed(message).with("elapsed", whole(elapsed)));
+                let message = self.msg.clone().unwrap_or_else(|| self.late());
+                return Err(Failure::failed(message).with("elapsed", whole(elapsed)).hint(format!("at the end, {missing}")));
             }
             host.wait(Duration::from_secs(self.sleep));
         }
@@ -149,10 +149,26 @@ impl WaitFor {
         if !self.exclude_hosts.is_empty() && self.state != State::Drained {
             return Err(Failure::argument("exclude_hosts", "`exclude_hosts` is only for `state: drained`"));
         }
-        if self.search_regex.is_some() && self.path.is_none() {
-            return Err(Failure::argument("search_regex", "`search_regex` needs a `path`; a port's greeting is not read"));
+        if self.search_regex.is_some() && self.path.is_none() && self.port.is_none() {
+            return Err(Failure::argument("search_regex", "`search_regex` needs a `path` or a `port`"));
         }
         Ok(())
+    }
+
+    /// Says what did not come in time.
+    fn late(&self) -> String {
+        let what = match (&self.path, self.port) {
+            (Some(path), _) => path.clone(),
+            (None, port) => format!("{}:{}", self.host, port.unwrap_or_default()),
+        };
+        match (self.state, &self.search_regex) {
+            (State::Drained, _) => format!("Timeout when waiting for {what} to drain"),
+            (State::Stopped | State::Absent, _) if self.path.is_some() => format!("Timeout when waiting for {what} to be absent."),
+            (State::Stopped | State::Absent, _) => format!("Timeout when waiting for {what} to stop."),
+            (_, Some(regex)) => format!("Timeout when waiting for search string {regex} in {what}"),
+            (_, None) if self.path.is_some() => format!("Timeout when waiting for file {what}"),
+            (_, None) => format!("Timeout when waiting for {what}"),
+        }
     }
 
     /// Looks once. The inner error says what is not so yet.
@@ -167,7 +183,14 @@ impl WaitFor {
             let open = self.connections(host, port)?;
             return Ok(if open == 0 { Ok(Value::Null) } else { Err(format!("{open} connections to {place} are open")) });
         }
-        let answer = host.connect(&self.host, port, Duration::from_secs(self.connect_timeout.max(1)))?;
+        let patience = Duration::from_secs(self.connect_timeout.max(1));
+        if let Some(regex) = regex.filter(|_| !gone) {
+            return Ok(match host.hear(&self.host, port, patience, &|said| regex.is_match(said))? {
+                Ok(said) => groups_in(regex, &said).ok_or_else(|| format!("{place} does not say the text")),
+                Err(why) => Err(format!("{place} does not answer: {why}")),
+            });
+        }
+        let answer = host.connect(&self.host, port, patience)?;
         Ok(match (answer, gone) {
             (Ok(()), false) | (Err(_), true) => Ok(Value::Null),
             (Ok(()), true) => Err(format!("{place} still answers")),
@@ -199,7 +222,9 @@ impl WaitFor {
         let plan = plan.value("port", self.port.map(i64::from)).value("search_regex", self.search_regex.clone());
         let state = serde_json::to_value(self.state).ok().and_then(|state| state.as_str().map(str::to_owned));
         let plan = plan.value("state", state);
-        if groups.is_null() { plan } else { plan.value("match_groups", groups) }
+        let group = |name: &str, none: Value| groups.get(name).cloned().unwrap_or(none);
+        let named = group("named", Map::new().into());
+        plan.value("match_groups", group("all", Value::list([]))).value("match_groupdict", named)
     }
 }
 
@@ -214,16 +239,21 @@ fn look_at_file(host: &dyn Probe, path: &Path, regex: Option<&regex::bytes::Rege
         });
     };
     let bytes = host.read(path)?.unwrap_or_default();
-    let found = regex.captures(&bytes).map(|groups| {
-        let text = |group: Option<regex::bytes::Match>| group.map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned());
-        Value::list(groups.iter().skip(1).map(|group| text(group).into()))
-    });
-    Ok(match (found, gone) {
+    Ok(match (groups_in(regex, &bytes), gone) {
         (Some(groups), false) => Ok(groups),
         (None, true) => Ok(Value::Null),
         (Some(_), true) => Err(format!("`{shown}` still has the text")),
         (None, false) => Err(format!("`{shown}` does not have the text")),
     })
+}
+
+/// Returns the groups of a match: `all` in their order, and those that are `named`.
+fn groups_in(regex: &regex::bytes::Regex, bytes: &[u8]) -> Option<Value> {
+    let groups = regex.captures(bytes)?;
+    let text = |group: Option<regex::bytes::Match>| Value::from(group.map(|found| String::from_utf8_lossy(found.as_bytes()).into_owned()));
+    let all = Value::list(groups.iter().skip(1).map(text));
+    let named = Value::map(regex.capture_names().flatten().map(|name| (name, text(groups.name(name)))));
+    Some(Value::map([("all", all), ("named", named)]))
 }
 
 /// Returns the number that the kernel has for a state of a TCP connection.
