@@ -55,6 +55,12 @@ impl Module for Fetch {
     }];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
+        if !arguments.contains_key("src") || !arguments.contains_key("dest") {
+            return Err(Failure::argument("src", "src and dest are required"));
+        }
+        if matches!(arguments.get("src"), Some(Value::List(_) | Value::Map(_))) {
+            return Err(Failure::argument("src", "Invalid type supplied for source: it takes a text"));
+        }
         let text = |name: &str| arguments.get(name).map(ToString::to_string).unwrap_or_default();
         let (src, mut dest) = (text("src"), text("dest"));
         let flat = arguments.get("flat").and_then(to_bool).unwrap_or(false);
@@ -73,7 +79,8 @@ impl Module for Fetch {
         }
         match controller.stat(&path)? {
             Some(stat) if stat.kind == FileKind::Directory => {
-                return Err(Failure::argument("dest", format!("`{}` is a directory", path.display())).hint("end it with a `/`"));
+                let which = if text("dest") == dest { "dest".to_owned() } else { format!("calculated dest '{}'", path.display()) };
+                return Err(Failure::argument("dest", format!("{which} is an existing directory")).hint("end it with a `/`"));
             }
             Some(_) => {
                 arguments.insert("_sha256".into(), controller.blob(&path)?.get("sha256").cloned().unwrap_or_default());
@@ -97,15 +104,15 @@ impl Module for Fetch {
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let src = Path::new(&self.src);
         let missing = match host.stat(src, true)? {
-            None => Some("does not exist"),
-            Some(stat) if stat.kind == FileKind::Directory => Some("is a directory, and only files are fetched"),
+            None => Some(format!("the remote file does not exist: `{}`", self.src)),
+            Some(stat) if stat.kind == FileKind::Directory => Some(format!("`{}` is a directory, and only files are fetched", self.src)),
             Some(_) => None,
         };
-        if let Some(what) = missing {
-            let message = format!("`{}` {what}", self.src);
+        if let Some(message) = missing {
             if self.fail_on_missing {
                 return Err(Failure::argument("src", message));
             }
+            let message = format!("{message}; ignored");
             return Ok(Plan::nothing(message.as_str()).value("msg", message).value("file", self.src.as_str()));
         }
         let bytes = host.read(src)?.unwrap_or_default();

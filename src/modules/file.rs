@@ -64,6 +64,10 @@ pub struct File {
     selevel: Option<String>,
     /// Whether a file that cannot be replaced as a whole (in a folder that may not change, or mounted) is overwritten in place.
     unsafe_writes: Option<bool>,
+    /// Accepted, as tasks of Ansible's own tests have it: whether the file is only looked at.
+    #[serde(rename = "_diff_peek")]
+    #[schemars(skip)]
+    _diff_peek: Option<bool>,
 }
 
 /// What a path shall be.

@@ -115,16 +115,20 @@ impl Module for GetUrl {
         {
             return Ok(self.told(Plan::all("the file has the digest that was asked for", target.changes(None, &manner)), &guess, None));
         }
-        let mut request = self.access().request(host, "GET", &self.url)?;
-        if let (Some(stat), false, None) = (&target.stat, self.force, &checksum) {
-            request.headers.push(("If-Modified-Since".to_owned(), http_date(stat.mtime)));
-        }
-        if !host.moves()
-            && let Some(plan) = self.foresee(host, &request, &target, &manner)?
-        {
-            return Ok(self.told(plan, &guess, None));
-        }
-        let response = host.http(&request)?;
+        let response = if let Some(file) = self.url.strip_prefix("file://") {
+            of_file(host, file.strip_prefix("localhost").unwrap_or(file))?
+        } else {
+            let mut request = self.access().request(host, "GET", &self.url)?;
+            if let (Some(stat), false, None) = (&target.stat, self.force, &checksum) {
+                request.headers.push(("If-Modified-Since".to_owned(), http_date(stat.mtime)));
+            }
+            if !host.moves()
+                && let Some(plan) = self.foresee(host, &request, &target, &manner)?
+            {
+                return Ok(self.told(plan, &guess, None));
+            }
+            host.http(&request)?
+        };
         if response.status == 304 {
             let plan = Plan::all("the server has nothing newer", target.changes(None, &manner));
             return Ok(self.told(plan, &guess, Some(&response)));
@@ -249,6 +253,14 @@ fn listed(text: &str, names: &[&str]) -> Option<String> {
         let name = name.file_name()?.to_string_lossy();
         names.contains(&&*name).then(|| digest.to_owned())
     })
+}
+
+/// Returns a file of the host as the answer to a request for it.
+fn of_file(host: &dyn Probe, file: &str) -> Result<Response, Failure> {
+    match host.read(Path::new(file))? {
+        Some(body) => Ok(Response { status: 200, reason: "OK".to_owned(), url: format!("file://{file}"), body, ..Response::default() }),
+        None => Err(Failure::Missing { path: PathBuf::from(file), argument: "url".to_owned() }),
+    }
 }
 
 /// Returns a moment as HTTP headers have it.

@@ -75,6 +75,7 @@ const GROUPS: &[(&str, &str, Gather)] = &[
     ("python", "min", system::python),
     ("ssh_pub_keys", "min", system::ssh_keys),
     ("is_chroot", "min", system::is_chroot),
+    ("systemd", "min", system::systemd),
     ("loadavg", "min", hardware::loadavg),
     ("processor", "hardware", hardware::processor),
     ("memory", "hardware", hardware::memory),

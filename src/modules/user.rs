@@ -185,6 +185,7 @@ impl Module for User {
             }
             plan.changes.extend(more);
         }
+        plan.warnings.extend(self.doubt());
         Ok(plan)
     }
 
@@ -367,6 +368,27 @@ impl User {
             changes.push(run(words(&["usermod", "-L", &self.name]), Vec::new()));
         }
         Ok(Plan::all("there is no such user", changes))
+    }
+
+    /// Returns a warning where the password can be no hash: nobody could log in with it.
+    fn doubt(&self) -> Option<String> {
+        let hash = self.password.as_ref()?.reveal();
+        if hash.chars().all(|c| matches!(c, '*' | '!')) {
+            return None;
+        }
+        let parts: Vec<_> = hash.split('$').collect();
+        let last = parts.last().copied().unwrap_or_default();
+        let is_whole = match parts.get(1) {
+            Some(&"1") => last.len() == 22,
+            Some(&"5") => last.len() == 43,
+            Some(&"6") => last.len() == 86,
+            _ => true,
+        };
+        let is_hash = parts.len() > 2
+            && is_whole
+            && !hash.contains([':', '*', '!'])
+            && last.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '/' | '='));
+        (!is_hash).then(|| "the password appears not to have been hashed: `password` takes what `password_hash` gives".to_owned())
     }
 
     /// Returns the change that sets the password; the hash goes through standard input, which no process list shows.

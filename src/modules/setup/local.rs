@@ -12,7 +12,10 @@ pub(super) fn gather(host: &dyn Probe, folder: &Path) -> Result<Map, Failure> {
     for file in host.list(folder)?.unwrap_or_default() {
         let Some(name) = file.strip_suffix(".fact") else { continue };
         let path = folder.join(&file);
-        let Some(stat) = host.stat(&path, true)? else { continue };
+        let Some(stat) = host.stat(&path, true)? else {
+            facts.insert(name.into(), format!("Could not stat fact ({}): it is a link to nothing", path.display()).into());
+            continue;
+        };
         let text = if stat.mode & 0o111 == 0 {
             host.read(&path)?.unwrap_or_default()
         } else {
@@ -20,8 +23,8 @@ pub(super) fn gather(host: &dyn Probe, folder: &Path) -> Result<Map, Failure> {
             match host.vouched(&program) {
                 Ok(output) if output.rc == 0 => output.stdout,
                 Ok(output) => {
-                    let wrong = format!("failed with return code {}: {}", output.rc, String::from_utf8_lossy(&output.stderr).trim());
-                    facts.insert(name.into(), format!("error: {} {wrong}", path.display()).into());
+                    let wrong = format!("return code {}: {}", output.rc, String::from_utf8_lossy(&output.stderr).trim());
+                    facts.insert(name.into(), format!("Failure executing fact script ({}), {wrong}", path.display()).into());
                     continue;
                 }
                 Err(failure @ Failure::Unknown { .. }) => {
@@ -29,7 +32,7 @@ pub(super) fn gather(host: &dyn Probe, folder: &Path) -> Result<Map, Failure> {
                     continue;
                 }
                 Err(failure) => {
-                    facts.insert(name.into(), format!("error: {failure}").into());
+                    facts.insert(name.into(), format!("Failure executing fact script ({}): {failure}", path.display()).into());
                     continue;
                 }
             }
@@ -45,7 +48,7 @@ fn parse(text: &str, path: &Path) -> Value {
     }
     match ini(text) {
         Ok(sections) => sections.into(),
-        Err(line) => Value::from(format!("error: {} is neither JSON nor INI, line {line}", path.display())),
+        Err(line) => Value::from(format!("error loading facts as ini or JSON ({}): line {line} is neither", path.display())),
     }
 }
 
@@ -67,6 +70,8 @@ fn ini(text: &str) -> Result<Map, usize> {
         let at = line.find(['=', ':']).ok_or(number + 1)?;
         let (name, value) = line.split_at(at);
         let value = value.get(1..).unwrap_or_default().trim();
+        // A `%` stands for another value in such files, or for itself when it is there twice.
+        let value = if value.replace("%%", "").contains('%') { return Err(number + 1) } else { value.replace("%%", "%") };
         let Some((_, entries)) = &mut section else { return Err(number + 1) };
         entries.insert(name.trim().to_lowercase().into(), value.into());
     }
@@ -85,6 +90,6 @@ mod tests {
         let path = Path::new("/x.fact");
         assert_eq!(parse("{\"a\": [1]}", path).to_string(), "{'a': [1]}");
         assert_eq!(parse("# c\n[main]\nPort = 9200\nname: x\n", path).to_string(), "{'main': {'port': '9200', 'name': 'x'}}");
-        assert_eq!(parse("nonsense", path).to_string(), "error: /x.fact is neither JSON nor INI, line 1");
+        assert_eq!(parse("nonsense", path).to_string(), "error loading facts as ini or JSON (/x.fact): line 1 is neither");
     }
 }

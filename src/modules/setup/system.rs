@@ -386,6 +386,17 @@ pub(super) fn service_mgr(facts: &mut Facts) {
     facts.set("service_mgr", name);
 }
 
+/// The version of systemd where it manages services, and what it was built with.
+pub(super) fn systemd(facts: &mut Facts) {
+    if facts.known("service_mgr").and_then(Value::as_str) != Some("systemd") && !facts.exists("/run/systemd/system") {
+        return;
+    }
+    let Some(text) = facts.query(&["systemctl", "--version"]) else { return };
+    let mut lines = text.lines();
+    let version = lines.next().and_then(|line| line.split_whitespace().nth(1)).unwrap_or_default();
+    facts.set("systemd", Value::map([("version", Value::str(version)), ("features", Value::str(lines.next().unwrap_or_default()))]));
+}
+
 /// Windlass needs no Python on the host, so this tells what the host has for others, without starting it.
 pub(super) fn python(facts: &mut Facts) {
     let Some(path) = ["/usr/bin/python3", "python3", "python"].iter().find_map(|name| facts.host.find_program(name).ok().flatten()) else {
