@@ -81,7 +81,12 @@ pub fn run_module(
                 outcome.values = values;
             }
             Err(Failure::Unknown { why }) if mode == Mode::Check => outcome.unknown = Some(why),
-            Err(failure) => outcome.failure = Some(failure),
+            Err(failure) => {
+                if let (true, Failure::Failed { values, .. }) = (planned.reported, &failure) {
+                    outcome.changed = values.get("changed").and_then(arguments::to_bool) == Some(true);
+                }
+                outcome.failure = Some(failure);
+            }
         }
     }
     outcome
@@ -92,6 +97,9 @@ fn heed(values: &Map, outcome: &mut Outcome) {
     outcome.changed = values.get("changed").and_then(arguments::to_bool) == Some(true);
     if let Some(Value::Map(facts)) = values.get("ansible_facts") {
         outcome.then.push(Then::Facts { facts: (**facts).clone(), cacheable: false });
+    }
+    if let Some(Value::List(warnings)) = values.get("warnings") {
+        outcome.warnings.extend(warnings.iter().map(ToString::to_string));
     }
 }
 

@@ -186,7 +186,15 @@ fn from_text(module: &str, value: &Node) -> Result<Map, String> {
         return Ok(Map::from_iter([(name.into(), whole)]));
     };
     if COMMANDS.contains(&module) {
-        return Ok(free_form::command_line(text, value.span, under.unwrap_or("_raw_params")));
+        let mut arguments = free_form::command_line(text, value.span, under.unwrap_or("_raw_params"));
+        // A shell is told the newline at the end of a block of lines too.
+        if module == "shell"
+            && text.ends_with('\n')
+            && let Some(line) = arguments.get_mut("cmd")
+        {
+            *line = Value::text(&format!("{line}\n"), value.span);
+        }
+        return Ok(arguments);
     }
     let alone = text.trim();
     let is_one_template = alone.starts_with("{{") && alone.ends_with("}}") && !alone.contains('=');

@@ -148,7 +148,7 @@ pub fn key_values(text: &str, span: Span, rest: Option<&str>) -> Result<Map, Str
 /// Splits a command line from the arguments among its words. The line itself stays as it was written, blanks and all.
 pub fn command_line(text: &str, span: Span, under: &str) -> Map {
     let mut arguments = Map::new();
-    let mut line = text.trim().to_owned();
+    let mut line = continued(text.trim());
     // An unclosed quote is the shell's business, not ours: the line goes on as it is.
     for word in words(text).unwrap_or_default() {
         if let Some((name, value)) = pair(word)
@@ -162,6 +162,31 @@ pub fn command_line(text: &str, span: Span, under: &str) -> Map {
         arguments.insert(under.into(), Value::text(&line, span));
     }
     arguments
+}
+
+/// Returns a text with the lines joined that end in a backslash on its own, outside of quotes.
+fn continued(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut quote = None;
+    let mut rest = text.chars();
+    while let Some(c) = rest.next() {
+        match (c, quote) {
+            ('\\', None) if out.ends_with([' ', '\n']) && rest.as_str().starts_with('\n') => {
+                rest.next();
+                continue;
+            }
+            ('\\', None | Some('"')) => {
+                out.push(c);
+                out.extend(rest.next());
+                continue;
+            }
+            ('"' | '\'', None) => quote = Some(c),
+            (_, Some(open)) if open == c => quote = None,
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
 }
 
 /// Returns `line` without the first stand-alone `word`, and without the blanks before it.
@@ -200,6 +225,12 @@ mod tests {
     fn a_command_line_keeps_its_own_words() {
         let map = command_line("echo  a=b 'c  d' creates=/x", Span::default(), "cmd");
         assert_eq!(plain(&map), "{'creates': '/x', 'cmd': \"echo  a=b 'c  d'\"}");
+    }
+
+    #[test]
+    fn lines_that_go_on_are_joined_outside_of_quotes() {
+        let map = command_line("a \\\n\"b\nc\" 'd \\\ne' \\\n| f\ng\\\nh\n", Span::default(), "cmd");
+        assert_eq!(map.get("cmd"), Some(&Value::str("a \"b\nc\" 'd \\\ne' | f\ng\\\nh")));
     }
 
     #[test]

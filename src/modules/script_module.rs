@@ -94,7 +94,7 @@ impl Module for ScriptModule {
     fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
         let Some(Done::Ran(output)) = done.first() else { return Ok(plan.values.clone()) };
         let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        let Some(mut values) = answer(&stdout) else {
+        let Some((mut values, rest)) = answer(&stdout) else {
             let last = stderr.lines().rev().find(|line| !line.trim().is_empty()).map(|line| format!(": {}", line.trim()));
             let message = format!("the module `{}` did not answer with JSON{}", self.name(), last.unwrap_or_default());
             return Err(Failure::failed(message)
@@ -102,6 +102,11 @@ impl Module for ScriptModule {
                 .with("module_stderr", stderr.as_ref())
                 .with("rc", output.rc));
         };
+        if !rest.is_empty() {
+            let mut warnings = values.get("warnings").and_then(Value::as_list).map(<[Value]>::to_vec).unwrap_or_default();
+            warnings.push(format!("the module `{}` printed more behind its answer: {rest}", self.name()).into());
+            values.insert("warnings".into(), warnings.into());
+        }
         let told = values.get("failed").and_then(crate::value::arguments::to_bool);
         let rc = values.get("rc").and_then(Value::as_int).unwrap_or_default();
         if !told.unwrap_or(rc != 0) {
@@ -191,8 +196,8 @@ fn words(arguments: &IndexMap<String, serde_json::Value>) -> String {
     arguments.iter().map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the object that a module answered with, whatever it printed before and after.
-fn answer(stdout: &str) -> Option<Map> {
+/// Returns the object that a module answered with, whatever it printed before it, and what it printed after.
+fn answer(stdout: &str) -> Option<(Map, &str)> {
     let mut rest = stdout;
     loop {
         let start = rest.find('{')?;
@@ -201,7 +206,8 @@ fn answer(stdout: &str) -> Option<Map> {
         if let Some(Ok(value @ serde_json::Value::Object(_))) = objects.next()
             && let Value::Map(map) = json::from_json(&value)
         {
-            return Some((*map).clone());
+            let behind = rest.get(objects.byte_offset()..).unwrap_or_default();
+            return Some(((*map).clone(), behind.trim()));
         }
         rest = rest.get(1..)?;
     }
@@ -216,8 +222,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_found_among_other_text() {
-        let map = answer("warming up {\n{\"changed\": true, \"msg\": \"a}b\"}\ndone\n").expect("an answer");
-        assert_eq!(map.get("msg"), Some(&Value::str("a}b")));
+        let (map, rest) = answer("warming up {\n{\"changed\": true, \"msg\": \"a}b\"}\ndone\n").expect("an answer");
+        assert_eq!((map.get("msg"), rest), (Some(&Value::str("a}b")), "done"));
         assert_eq!(answer("no json { here"), None);
     }
 

@@ -58,7 +58,7 @@ impl Module for Shell {
         let shell = self.executable.as_deref().unwrap_or("/bin/sh");
         Call {
             shown: Value::str(line),
-            line: line.to_owned(),
+            line: line.trim_end().to_owned(),
             argv: vec![shell.to_owned(), "-c".to_owned(), line.to_owned()],
             chdir: self.chdir.as_deref(),
             creates: self.creates.as_deref(),
