@@ -52,7 +52,7 @@ fn walk(
         let Some(mut stat) = host.stat(&full, false)? else { continue };
         if stat.kind == FileKind::Link
             && follow
-            && let Some(target) = host.stat(&full, true)?
+            && let Ok(Some(target)) = host.stat(&full, true)
             && !(target.kind == FileKind::Directory && above.contains(&identity(&target)))
         {
             stat = target;
@@ -85,11 +85,12 @@ mod tests {
         symlink(at("out"), at("tree/in/link")).expect("linked");
         symlink("../tree", at("out/circle")).expect("linked");
         symlink("nowhere", at("tree/broken")).expect("linked");
+        symlink("self", at("tree/self")).expect("linked");
         let names = |follow| {
             let all = below(&Host::new(), &at("tree"), follow).expect("read");
             all.iter().map(|below| format!("{} {:?}", below.path, below.stat.kind)).collect::<Vec<_>>().join(", ")
         };
-        assert_eq!(names(false), "broken Link, in Directory, in/link Link");
-        assert_eq!(names(true), "broken Link, in Directory, in/link Directory, in/link/circle Link, in/link/file File");
+        assert_eq!(names(false), "broken Link, in Directory, in/link Link, self Link");
+        assert_eq!(names(true), "broken Link, in Directory, in/link Directory, in/link/circle Link, in/link/file File, self Link");
     }
 }

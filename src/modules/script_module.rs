@@ -107,6 +107,9 @@ impl Module for ScriptModule {
             warnings.push(format!("the module `{}` printed more behind its answer: {rest}", self.name()).into());
             values.insert("warnings".into(), warnings.into());
         }
+        if !stderr.is_empty() && !values.contains_key("stderr") {
+            values.insert("stderr".into(), stderr.as_ref().into());
+        }
         let told = values.get("failed").and_then(crate::value::arguments::to_bool);
         let rc = values.get("rc").and_then(Value::as_int).unwrap_or_default();
         if !told.unwrap_or(rc != 0) {

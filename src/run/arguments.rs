@@ -170,9 +170,7 @@ impl Step {
             (entry.check)(&arguments).map_err(Stop::Failed)?;
         }
         let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| self.run.known.name(&self.host, &key.text));
-        // Who runs `ansible-playbook --check` asks `stat` what is there now, not what would be.
-        let looks = entry.name == "stat" && self.run.sources.in_ansible_form();
-        let alone = mode == Mode::Check && (looks || !self.run.settings.check);
+        let alone = mode == Mode::Check && !self.run.settings.check;
         Ok(Ready {
             entry,
             arguments,

@@ -303,7 +303,7 @@ impl Step {
         let notice = (result.status == Status::Changed).then_some(Notice::Surely);
         let invocation = values.shift_remove(INVOCATION).or_else(|| ready.invocation.clone());
         let told = values.shift_remove("diff");
-        let asked = values.shift_remove("_diff").or_else(|| registered_diff(ready.entry.name, &outcome)).filter(|_| ready.diff);
+        let asked = values.shift_remove("_diff").or_else(|| registered_diff(ready.entry.name, &outcome)).filter(|_| ready.shows_diff);
         let mut registered = values.clone();
         if let Some(diff) = told.or(asked) {
             registered.insert("diff".into(), diff);
