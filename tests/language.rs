@@ -176,3 +176,101 @@ fn a_role_used_twice_has_each_handler_run_once_and_the_last_of_a_name_is_meant()
     // Roles and tasks are flushed together, after the tasks.
     assert_eq!(handlers, ["RUNNING HANDLER [a : ah]", "RUNNING HANDLER [a : ah2]"], "{report}");
 }
+
+/// Runs `site.yml` on the hosts h1 and h2, and returns each `"msg": ...` of the report, in order.
+fn messages(files: &[(&str, &str)], words: &str) -> Vec<String> {
+    let report = report(files, &format!("-i h1,h2, -c local -f 1 {words} site.yml"));
+    let lines = report.lines().filter_map(|line| line.trim().strip_prefix("\"msg\": \""));
+    lines.map(|line| line.trim_end_matches('"').to_owned()).collect()
+}
+
+/// A play on both hosts.
+fn both(rest: &str) -> String {
+    format!("- hosts: all\n  gather_facts: false\n{rest}")
+}
+
+#[test]
+fn the_vars_of_a_roles_use_are_weaker_than_facts_and_its_parameters_are_stronger() {
+    let site = both(
+        "  pre_tasks:\n  - set_fact: {a: fact, b: fact}\n  roles:\n  - {role: r, b: parameter, vars: {a: use, c: use, d: use}}\n  tasks:\n  - import_role: {name: r}\n    vars: {a: use, b: use, c: import, d: import}\n",
+    );
+    let files = [
+        ("site.yml", site.as_str()),
+        ("roles/r/tasks/main.yml", "- debug: {msg: \"{{ a }} {{ b }} {{ c }} {{ d }}\"}\n  vars: {d: task}\n  run_once: true\n"),
+        ("roles/r/vars/main.yml", "c: role\n"),
+    ];
+    assert_eq!(messages(&files, ""), ["fact parameter use task", "fact fact import task"]);
+}
+
+#[test]
+fn a_role_sees_what_it_depends_on_and_the_play_only_what_is_public() {
+    let site = both(
+        "  tasks:\n  - include_role: {name: r}\n    when: inventory_hostname == 'h1'\n  - debug: {msg: \"{{ d | default('none') }} {{ ansible_role_names | sort | join('+') }} {{ ansible_play_role_names | join }}\"}\n    run_once: true\n  - include_role: {name: r, public: true}\n    run_once: true\n  - debug: {msg: \"{{ d }} {{ e }}\"}\n",
+    );
+    let files = [
+        ("site.yml", site.as_str()),
+        ("roles/r/meta/main.yml", "dependencies: [{role: q, vars: {e: use}}]\n"),
+        ("roles/r/tasks/main.yml", "- debug: {msg: \"{{ d }} {{ e }} {{ ansible_parent_role_names | default('none') }}\"}\n"),
+        ("roles/q/defaults/main.yml", "d: default\n"),
+        ("roles/q/vars/main.yml", "e: vars\n"),
+        ("roles/q/tasks/main.yml", "- debug: {msg: \"{{ e }} {{ ansible_parent_role_names | default('none') }}\"}\n"),
+    ];
+    let expected = ["use none", "default vars none", "none q+r r", "default vars none", "default vars", "default vars"];
+    assert_eq!(messages(&files, ""), expected);
+}
+
+#[test]
+fn run_once_at_an_include_leaves_the_other_hosts_out_and_inside_one_reaches_them() {
+    let site = both(
+        "  tasks:\n  - include_tasks: one.yml\n    run_once: true\n  - debug: {msg: \"{{ inventory_hostname }} {{ all }} {{ own | default('none') }}\"}\n",
+    );
+    let one = "- set_fact: {all: set}\n  run_once: true\n- set_fact: {own: set}\n- debug: {msg: \"{{ inventory_hostname }}\"}\n";
+    let mut told = messages(&[("site.yml", &site), ("one.yml", one)], "");
+    told.sort_unstable();
+    assert_eq!(told, ["h1", "h1 set set", "h2 set none"]);
+}
+
+#[test]
+fn a_role_that_a_task_brought_in_runs_again_for_roles_but_a_dependency_only_once() {
+    let site =
+        both("  pre_tasks:\n  - include_role: {name: q}\n  roles:\n  - r\n  tasks:\n  - import_role: {name: r, defaults_from: more}\n");
+    let files = [
+        ("site.yml", site.as_str()),
+        ("roles/r/meta/main.yml", "dependencies: [{role: q, vars: {v: \"{{ inventory_hostname }}\"}}]\n"),
+        ("roles/r/tasks/main.yml", "- debug: {msg: r}\n  run_once: true\n"),
+        ("roles/r/defaults/more.yml", "x: 1\n"),
+        ("roles/q/tasks/main.yml", "- debug: {msg: \"q {{ v | default('') }}\"}\n"),
+    ];
+    assert_eq!(messages(&files, ""), ["q ", "q ", "q h1", "q h2", "r", "r"]);
+}
+
+#[test]
+fn where_dictionaries_are_merged_those_of_one_place_are_merged_first() {
+    let site = both(
+        "  vars: {d: {play: 1}}\n  tasks:\n  - block:\n    - debug: {msg: \"{{ d | to_json }}\"}\n      vars: {d: {task: 1}}\n      run_once: true\n    vars: {d: {block: 1}}\n",
+    );
+    let files = [
+        ("site.yml", site.as_str()),
+        ("group_vars/all.yml", "d: {all: 1}\n"),
+        ("group_vars/a.yml", "d: {a: 1}\n"),
+        ("group_vars/b.yml", "d: 5\n"),
+        ("group_vars/c.yml", "d: {c: 1}\n"),
+        ("inventory", "[a]\nh1\n[b]\nh1\n[c]\nh1\n"),
+        ("ansible.cfg", "[defaults]\nhash_behaviour = merge\n"),
+    ];
+    let report = report(&files, "-i inventory -c local site.yml");
+    // What `b` has takes away what `a` has, but not what `all` has.
+    let expected = r#""msg": "{\"all\": 1, \"c\": 1, \"play\": 1, \"task\": 1}""#;
+    assert!(report.contains(expected), "{expected} is missing in\n{report}");
+}
+
+#[test]
+fn a_variable_of_another_host_that_uses_what_is_undefined_is_undefined() {
+    let site = both(
+        "  tasks:\n  - debug: {msg: \"{{ hostvars.h2.whole | default('none') }}\"}\n    run_once: true\n  - debug: {msg: \"{{ hostvars.h2.part | default('none') }}\"}\n    run_once: true\n    ignore_errors: true\n",
+    );
+    let files = [("site.yml", site.as_str()), ("host_vars/h2.yml", "whole: \"{{ nope }}\"\npart: {a: \"{{ nope }}\"}\n")];
+    let told = messages(&files, "");
+    assert_eq!(told.first().map(String::as_str), Some("none"));
+    assert!(!told[1..].contains(&"none".to_owned()), "a part that is undefined is not the whole: {told:?}");
+}

@@ -11,7 +11,7 @@ use crate::vars::Engine;
 
 /// Returns what renders names that must be known when the playbook is read: `-e` and what the play itself defines.
 pub fn early(sources: &Sources, vault: &Arc<Vault>, extra: Arc<Mutex<Map>>) -> Early {
-    let engine = Engine::new(Arc::new(AtLoad(vault.clone())), sources.clone());
+    let engine = Engine::new(Arc::new(AtLoad::new(vault.clone())), sources.clone());
     Arc::new(move |value: &Value, known: &Map| {
         let mut all = known.clone();
         if let Ok(extra) = extra.lock() {

@@ -117,7 +117,7 @@ impl Desk {
             None => Map::new(),
         };
         variables.extend(extra_vars.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let engine = Engine::new(Arc::new(AtLoad(vault)), sources.clone());
+        let engine = Engine::new(Arc::new(AtLoad::with_commands(vault, crate::run::world::piped)), sources.clone());
         Ok(Self { engine, redactor, inventory, variables })
     }
 

@@ -168,15 +168,13 @@ fn of_role(ground: &Ground, r#use: &RoleUse, found: &mut Vec<Definition>) -> Res
             }
         }
     }
-    for (parameter, value) in r#use.parameters.iter() {
-        let of = format!("parameter of the role `{name}`");
-        found.push(Definition {
-            name: parameter.to_string(),
-            level: Level::RoleParameters,
-            value: value.clone(),
-            place: Some(r#use.span),
-            of,
-        });
+    for (given, level, what) in
+        [(&r#use.keywords.vars, Level::RoleVars, "vars of the use"), (&r#use.parameters, Level::RoleParameters, "parameter")]
+    {
+        for (name_of, value) in given.iter() {
+            let of = format!("{what} of the role `{name}`");
+            found.push(Definition { name: name_of.to_string(), level, value: value.clone(), place: Some(r#use.span), of });
+        }
     }
     Ok(())
 }

@@ -324,8 +324,8 @@ fn role_use(task: &Task, arguments: &Map, node: &Node, what: &str, errors: &mut 
     Some(RoleUse {
         name: name.value,
         span: name.span,
-        keywords: Keywords::default(),
-        parameters: task.keywords.vars.clone(),
+        keywords: Keywords { vars: task.keywords.vars.clone(), ..Keywords::default() },
+        parameters: Arc::default(),
         tasks_from: get("tasks_from"),
         vars_from: get("vars_from"),
         defaults_from: get("defaults_from"),

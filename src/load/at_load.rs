@@ -8,12 +8,30 @@ use crate::source::{Diagnostic, Span};
 use crate::value::{Map, Value};
 use crate::vars::{Variables, World};
 
+/// Runs a command line in a folder and returns what it printed.
+pub type Pipe = fn(&str, &Path) -> Result<Vec<u8>, String>;
+
 /// What can be read while files are read.
-pub struct AtLoad(pub Arc<Vault>);
+pub struct AtLoad {
+    vault: Arc<Vault>,
+    pipe: Option<Pipe>,
+}
+
+impl AtLoad {
+    /// Only reads files.
+    pub fn new(vault: Arc<Vault>) -> Self {
+        Self { vault, pipe: None }
+    }
+
+    /// Runs commands too.
+    pub fn with_commands(vault: Arc<Vault>, pipe: Pipe) -> Self {
+        Self { vault, pipe: Some(pipe) }
+    }
+}
 
 impl World for AtLoad {
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic> {
-        self.0.decrypt_text(armoured, span)
+        self.vault.decrypt_text(armoured, span)
     }
 
     fn find(&self, _folder: &str, name: &str) -> Option<PathBuf> {
@@ -21,7 +39,7 @@ impl World for AtLoad {
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, String> {
-        self.0.read_file(path).map_err(|diagnostic| diagnostic.message)
+        self.vault.read_file(path).map_err(|diagnostic| diagnostic.message)
     }
 
     fn secret(&self, _text: &str) {}
@@ -34,6 +52,11 @@ impl World for AtLoad {
 
     fn open(&self, armoured: &str, password: &str) -> Result<String, String> {
         crate::load::vault::open_with(armoured, password)
+    }
+
+    fn pipe(&self, command: &str) -> Result<Vec<u8>, String> {
+        let pipe = self.pipe.ok_or("no command can be run here")?;
+        pipe(command, &self.folder())
     }
 
     fn folder(&self) -> PathBuf {

@@ -324,6 +324,14 @@ pub struct Role {
     pub argument_spec: Option<Node>,
 }
 
+impl Role {
+    /// Returns all roles that it depends on, in the order in which they are run.
+    pub fn all_dependencies(&self) -> Vec<&Arc<Role>> {
+        let direct = self.dependencies.iter().filter_map(|r#use| r#use.role.as_ref());
+        direct.flat_map(|role| role.all_dependencies().into_iter().chain([role]).collect::<Vec<_>>()).collect()
+    }
+}
+
 /// What the tasks of a role need to know of it.
 #[derive(Clone, Debug)]
 pub struct RoleHead {

@@ -71,10 +71,11 @@ impl Frame {
 
     /// The use of a role.
     pub(super) fn role_use(self: &Arc<Self>, r#use: &Arc<RoleUse>, role: &Arc<Role>, number: Option<usize>) -> Arc<Self> {
+        // To the role's own tasks, what its use says outweighs its `vars/` (see `Run::variables`); not so to those of its dependencies.
         let vars = vec![
             (Level::RoleDefaults, role.head.defaults.clone()),
+            (Level::RoleVars, r#use.keywords.vars.clone()),
             (Level::RoleVars, role.head.vars.clone()),
-            (Level::RoleParameters, r#use.keywords.vars.clone()),
             (Level::RoleParameters, r#use.parameters.clone()),
         ];
         let mut frame = self.within(Owner::Use(r#use.clone()), vars);
@@ -156,8 +157,25 @@ impl Frame {
         tags
     }
 
-    /// Returns the names of the roles around the one that a task stands in, innermost first.
+    /// Returns the innermost role, and its use.
+    pub(super) fn role_in_use(&self) -> Option<(&Arc<RoleUse>, &Arc<Role>)> {
+        self.outward().find_map(|frame| match (&frame.owner, &frame.role) {
+            (Owner::Use(r#use), Some(role)) => Some((r#use, role)),
+            _ => None,
+        })
+    }
+
+    /// Returns the roles whose tasks brought this one in, innermost first. That a role depends on it does not count.
     pub(super) fn parent_roles(&self) -> Vec<Arc<Role>> {
-        self.outward().filter_map(|frame| frame.role.clone()).skip(1).collect()
+        let mut parents = Vec::new();
+        let mut inner: Option<&Frame> = None;
+        for frame in self.outward().filter(|frame| frame.role.is_some()) {
+            let is_dependency = inner.is_some_and(|inner| inner.outer.as_deref().is_some_and(|outer| std::ptr::eq(outer, frame)));
+            if inner.is_some() && !is_dependency {
+                parents.extend(frame.role.clone());
+            }
+            inner = Some(frame);
+        }
+        parents
     }
 }

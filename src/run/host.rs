@@ -7,6 +7,7 @@ use indexmap::IndexMap;
 
 use crate::report::event::Counts;
 use crate::value::{Key, Map, Value};
+use crate::vars::scope::united;
 
 /// Whether a host takes part.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,9 +75,13 @@ impl Host {
         Arc::make_mut(&mut self.set_facts).extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
     }
 
-    /// Gives the host variables, as `include_vars` does.
-    pub(super) fn include(&mut self, variables: &Map) {
-        Arc::make_mut(&mut self.included).extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+    /// Gives the host variables, as `include_vars` does; where `merges` is so, dictionaries are merged with those it has.
+    pub(super) fn include(&mut self, variables: &Map, merges: bool) {
+        if merges {
+            self.included = Arc::new(united([&*self.included, variables]));
+        } else {
+            Arc::make_mut(&mut self.included).extend(variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
     }
 
     /// Gives the host facts. Those of `setup` are variables under `ansible_...` too, whichever way they came.

@@ -8,6 +8,7 @@ use crate::run::Run;
 use crate::run::controller::SharedEngine;
 use crate::run::frame::Frame;
 use crate::run::library::{Entries, From};
+use crate::run::role::Use;
 use crate::run::scope::TaskVariables;
 use crate::run::search;
 use crate::run::stage::Stage;
@@ -81,11 +82,12 @@ impl Run {
                 let engine = self.engine(&self.search(stage, frame, task));
                 step.included(&variables, &engine).map_err(|stop| step.came(stop, &variables, &engine).into_ended())
             };
-            let for_hosts = if once { hosts.to_vec() } else { vec![host.clone()] };
+            // With `run_once` only one host includes it; the result is all hosts'.
+            let for_hosts = vec![host.clone()];
             match included {
                 Ok((included, registered)) => {
                     if let Some(register) = task.register.as_ref().and_then(|register| register.value.as_str()) {
-                        for host in &for_hosts {
+                        for host in if once { hosts } else { &for_hosts } {
                             self.hosts.with(host, |host| host.set(register, registered.clone()));
                         }
                     }
@@ -170,10 +172,11 @@ impl Run {
             Read::Role(r#use, role, public) => {
                 let ring = inner.role_use(&r#use, &role, None);
                 stage.take_in_included(&role.tasks, &ring, Some(&role));
+                stage.note_role(&role);
                 if public {
                     stage.expose(&role);
                 }
-                self.role(stage, &r#use, &role, &role.tasks, hosts, inner, crate::run::role::may_repeat(&r#use, true)).await;
+                self.role(stage, &r#use, &role, &role.tasks, hosts, inner, Use::of_task(&r#use)).await;
             }
         }
     }
@@ -205,7 +208,7 @@ impl Run {
             (What::Role { name, entries, public }, Action::IncludeRole { role: r#use, .. }) => {
                 from.span = r#use.span;
                 let role = self.library.role(name, entries, &from)?;
-                let r#use = RoleUse { name: Value::str(name), parameters: Arc::default(), role: Some(role.clone()), ..(**r#use).clone() };
+                let r#use = RoleUse { name: Value::str(name), role: Some(role.clone()), ..(**r#use).clone() };
                 Ok(Read::Role(Arc::new(r#use), role, *public))
             }
             (What::Tasks(name), Action::IncludeTasks { file, .. }) => {

@@ -128,12 +128,12 @@ impl TaskSide {
             "ansible_play_hosts" => names(&stage.alive(run, &stage.shown())),
             "ansible_play_hosts_all" => names(&stage.shown()),
             "ansible_play_name" => Value::str(&stage.name),
-            "role_names" | "ansible_play_role_names" => Value::from(stage.role_names(false)),
-            "ansible_role_names" => Value::from(stage.role_names(true)),
-            "ansible_dependent_role_names" => {
-                let direct = stage.role_names(false);
-                Value::from(stage.role_names(true).into_iter().filter(|name| !direct.contains(name)).collect::<Vec<_>>())
+            "role_names" | "ansible_play_role_names" => Value::from(stage.role_names()),
+            "ansible_role_names" => {
+                let all: indexmap::IndexSet<_> = stage.role_names().into_iter().chain(stage.dependent_role_names()).collect();
+                Value::from(all.into_iter().collect::<Vec<_>>())
             }
+            "ansible_dependent_role_names" => Value::from(stage.dependent_role_names()),
             "ansible_search_path" => Value::list(self.search.iter().map(path)),
             "environment" => Value::list(self.environment.iter().cloned()),
             "ansible_role_name" => Value::str(&self.role.as_ref()?.name),

@@ -13,6 +13,22 @@ use crate::run::stage::Stage;
 use crate::source::Diagnostic;
 use crate::value::{Value, arguments};
 
+/// How a role comes to be run.
+#[derive(Clone, Copy)]
+pub(super) struct Use {
+    /// By `import_role` or `include_role`, not by `roles:` or as a dependency.
+    is_of_task: bool,
+    /// Also by a host that has run it already.
+    may_repeat: bool,
+}
+
+impl Use {
+    /// A task brings it in.
+    pub(super) fn of_task(r#use: &RoleUse) -> Self {
+        Self { is_of_task: true, may_repeat: may_repeat(r#use, true) }
+    }
+}
+
 impl Run {
     /// Runs a role of `roles:`, or a dependency.
     pub(super) async fn role_use(self: &Arc<Self>, stage: &Arc<Stage>, r#use: &Arc<RoleUse>, hosts: &[Arc<str>], frame: &Arc<Frame>) {
@@ -21,7 +37,8 @@ impl Run {
             stage.break_off();
             return;
         };
-        self.role(stage, r#use, role, &role.tasks, hosts, frame, may_repeat(r#use, role.allow_duplicates)).await;
+        let way = Use { is_of_task: false, may_repeat: may_repeat(r#use, role.allow_duplicates) };
+        self.role(stage, r#use, role, &role.tasks, hosts, frame, way).await;
     }
 
     /// Runs the role that an `import_role` became a block of.
@@ -34,7 +51,7 @@ impl Run {
         frame: &Arc<Frame>,
     ) {
         match &r#use.role {
-            Some(role) => self.role(stage, r#use, role, items, hosts, frame, may_repeat(r#use, true)).await,
+            Some(role) => self.role(stage, r#use, role, items, hosts, frame, Use::of_task(r#use)).await,
             None => self.items(stage, items, hosts, frame).await,
         }
     }
@@ -49,12 +66,12 @@ impl Run {
         items: &'a [Item],
         hosts: &'a [Arc<str>],
         frame: &'a Arc<Frame>,
-        may_repeat: bool,
+        way: Use,
     ) -> BoxFuture<'a, ()> {
         async move {
-            let same = same(r#use, role);
+            let same = same(r#use, role, way.is_of_task);
             let mut hosts = self.hosts.running(hosts);
-            if !may_repeat {
+            if !way.may_repeat {
                 hosts.retain(|host| !self.hosts.with(host, |host| host.roles_done.contains(&same)));
             }
             if hosts.is_empty() || stage.is_stopped() {
@@ -83,13 +100,17 @@ impl Run {
 }
 
 /// Whether a use of a role runs where the same use ran before.
-pub(super) fn may_repeat(r#use: &RoleUse, otherwise: bool) -> bool {
+fn may_repeat(r#use: &RoleUse, otherwise: bool) -> bool {
     r#use.allow_duplicates.as_ref().map_or(otherwise, |located| arguments::to_bool(&located.value).unwrap_or(false))
 }
 
-/// What makes two uses of a role the same.
-fn same(r#use: &RoleUse, role: &Role) -> String {
+/// What makes two uses of a role the same. One that a task brings in is never that of `roles:` or of a dependency.
+fn same(r#use: &RoleUse, role: &Role, is_of_task: bool) -> String {
     let keywords = &r#use.keywords;
-    let when: Vec<&Value> = keywords.when.iter().map(|located| &located.value).collect();
-    format!("{}|{}|{:?}|{:?}|{when:?}|{:?}", role.head.path.display(), role.head.entry, r#use.parameters, keywords.vars, keywords.tags)
+    let when = Value::list(keywords.when.iter().map(|located| located.value.clone()));
+    let given = [&r#use.parameters, &keywords.vars].map(|map| Value::Map(map.clone()).to_string());
+    let files =
+        [&r#use.tasks_from, &r#use.vars_from, &r#use.defaults_from, &r#use.handlers_from].map(|name| name.clone().unwrap_or_default());
+    let files = Value::list(files);
+    format!("{}|{is_of_task}|{files}|{given:?}|{when}|{:?}", role.head.path.display(), keywords.tags)
 }

@@ -61,18 +61,29 @@ impl Run {
             scope.push(level, variables);
         }
         scope.push(Level::PlayVarsPrompt, stage.prompted());
-        for ring in frame.inward() {
-            for (level, variables) in &ring.vars {
-                scope.push(*level, variables.clone());
+        let own = frame.role_in_use();
+        let dependencies = own.map(|(_, role)| role.all_dependencies()).unwrap_or_default();
+        // Those of the task's role, of what it depends on and of what depends on it count as one layer.
+        let mut defaults: Vec<_> = dependencies.iter().map(|role| role.head.defaults.clone()).collect();
+        let (mut of_role, mut parameters) = (Vec::new(), Vec::new());
+        for (level, variables) in frame.inward().into_iter().flat_map(|ring| &ring.vars) {
+            match level {
+                Level::RoleDefaults => defaults.push(variables.clone()),
+                Level::RoleVars => of_role.push(variables.clone()),
+                Level::RoleParameters => parameters.push(variables.clone()),
+                _ => scope.push(*level, variables.clone()),
             }
         }
-        if let Some(task) = task {
-            if let Some(role) = &task.role {
-                scope.push(Level::RoleDefaults, role.defaults.clone());
-                scope.push(Level::RoleVars, role.vars.clone());
-            }
-            scope.push(Level::TaskVars, task.keywords.vars.clone());
+        of_role.extend(dependencies.iter().map(|role| role.head.vars.clone()));
+        if let Some(role) = task.and_then(|task| task.role.as_ref()) {
+            defaults.push(role.defaults.clone());
+            of_role.push(role.vars.clone());
         }
+        of_role.extend(own.map(|(r#use, _)| r#use.keywords.vars.clone()));
+        scope.push_all(Level::RoleDefaults, defaults);
+        scope.push_all(Level::RoleVars, of_role);
+        scope.push_all(Level::RoleParameters, parameters);
+        scope.push(Level::TaskVars, task.map(|task| task.keywords.vars.clone()).unwrap_or_default());
         // The task's own host has an address, its name, where the inventory gives none.
         scope.push(
             Level::CommandLine,

@@ -28,7 +28,7 @@ pub(super) struct Stage {
     batch: RwLock<Vec<Arc<str>>>,
     handlers: RwLock<Vec<Arc<Handler>>>,
     exposed: RwLock<Vec<(Level, Arc<Map>)>>,
-    /// Role names: those of `roles:`, and all with their dependencies.
+    /// Names of roles: those that the play names, imports and includes, and those that they depend on.
     roles: RwLock<(Vec<String>, Vec<String>)>,
     prompted: Arc<Map>,
     files: Mutex<HashMap<PathBuf, Arc<Map>>>,
@@ -76,17 +76,14 @@ impl Stage {
     /// Takes in what the play's roles and imported roles bring for all of the play: variables, names, handlers. The
     /// handlers of the play itself come after those of its `roles:`, and before those of roles that tasks import.
     fn take_in_roles(&self) {
-        let mut direct = Vec::new();
         for r#use in &self.play.roles {
             let Some(role) = &r#use.role else { continue };
-            direct.push(role.head.name.clone());
             self.take_in(&self.frame, r#use, role);
         }
         self.add_handlers(&self.play.handlers, &self.frame, self.number_role());
         for items in [&self.play.pre_tasks, &self.play.tasks, &self.play.post_tasks] {
             self.take_in_imports(items, &self.frame);
         }
-        self.roles.write().unwrap_or_else(PoisonError::into_inner).0 = direct;
     }
 
     fn take_in_imports(&self, items: &[Item], frame: &Arc<Frame>) {
@@ -107,37 +104,47 @@ impl Stage {
     }
 
     /// Takes in a role and those it depends on: what it shows to the whole play, and its handlers.
-    pub(super) fn take_in(&self, frame: &Arc<Frame>, r#use: &Arc<RoleUse>, role: &Arc<Role>) {
-        let inner = frame.role_use(r#use, role, None);
-        for dependency in &role.dependencies {
-            if let Some(role) = &dependency.role {
-                self.take_in(&inner, dependency, role);
-            }
-        }
+    fn take_in(&self, frame: &Arc<Frame>, r#use: &Arc<RoleUse>, role: &Arc<Role>) {
         if r#use.public.unwrap_or(!self.private) {
             self.expose(role);
         }
         self.note_role(role);
+        self.take_in_tasks(frame, r#use, role);
+    }
+
+    fn take_in_tasks(&self, frame: &Arc<Frame>, r#use: &Arc<RoleUse>, role: &Arc<Role>) {
+        let inner = frame.role_use(r#use, role, None);
+        for dependency in &role.dependencies {
+            if let Some(role) = &dependency.role {
+                self.take_in_tasks(&inner, dependency, role);
+            }
+        }
         self.forget_handlers(&role.handlers);
         self.add_handlers(&role.handlers, &inner, self.number_role());
         self.take_in_imports(&role.tasks, &inner);
     }
 
-    /// Shows a role's variables to the rest of the play.
-    pub(super) fn expose(&self, role: &Arc<Role>) {
+    /// Shows the variables of a role, and of those it depends on, to the rest of the play.
+    pub(super) fn expose(&self, role: &Role) {
         let mut exposed = self.exposed.write().unwrap_or_else(PoisonError::into_inner);
-        for (level, variables) in [(Level::RoleDefaults, &role.head.defaults), (Level::RoleVars, &role.head.vars)] {
-            if !variables.is_empty() && !exposed.iter().any(|(_, known)| Arc::ptr_eq(known, variables)) {
-                exposed.push((level, variables.clone()));
+        for role in role.all_dependencies().into_iter().map(|role| &**role).chain([role]) {
+            for (level, variables) in [(Level::RoleDefaults, &role.head.defaults), (Level::RoleVars, &role.head.vars)] {
+                exposed.retain(|(known, of)| *known != level || !Arc::ptr_eq(of, variables));
+                if !variables.is_empty() {
+                    exposed.push((level, variables.clone()));
+                }
             }
         }
     }
 
-    /// Notes the name of a role that takes part.
-    pub(super) fn note_role(&self, role: &Arc<Role>) {
+    /// Notes the name of a role that takes part, and of those it depends on.
+    pub(super) fn note_role(&self, role: &Role) {
         let mut roles = self.roles.write().unwrap_or_else(PoisonError::into_inner);
-        if !roles.1.contains(&role.head.name) {
-            roles.1.push(role.head.name.clone());
+        roles.0.push(role.head.name.clone());
+        for dependency in role.all_dependencies() {
+            if !roles.1.contains(&dependency.head.name) {
+                roles.1.push(dependency.head.name.clone());
+            }
         }
     }
 
@@ -208,9 +215,14 @@ impl Stage {
         self.prompted.clone()
     }
 
-    pub(super) fn role_names(&self, with_dependencies: bool) -> Vec<String> {
-        let roles = self.roles.read().unwrap_or_else(PoisonError::into_inner);
-        if with_dependencies { roles.1.clone() } else { roles.0.clone() }
+    /// Returns the names of the roles that the play uses.
+    pub(super) fn role_names(&self) -> Vec<String> {
+        self.roles.read().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Returns the names of the roles that those depend on.
+    pub(super) fn dependent_role_names(&self) -> Vec<String> {
+        self.roles.read().unwrap_or_else(PoisonError::into_inner).1.clone()
     }
 
     /// Returns the hosts that the play would have now.

@@ -180,7 +180,12 @@ impl Run {
             };
             left.retain(|other| *other != host);
             changed |= ended.result.status == Status::Changed && !ended.result.earlier;
-            let for_hosts = if once { hosts.to_vec() } else { vec![host.clone()] };
+            let for_hosts = match once {
+                // Also of those that are elsewhere, as in a file that one host includes.
+                true if flags.once => self.reached(&stage.batch(), hosts),
+                true => hosts.to_vec(),
+                false => vec![host.clone()],
+            };
             if self.settle(stage, task, frame, name, &host, &for_hosts, ended).await {
                 failed.push(host);
             }
@@ -193,6 +198,13 @@ impl Run {
         self.in_journal().await;
         self.spend(stage, hosts, &failed, flags.any_errors_fatal || once);
         changed
+    }
+
+    /// Returns the hosts of a batch that were not lost, and `hosts`.
+    fn reached(&self, batch: &[Arc<str>], hosts: &[Arc<str>]) -> Vec<Arc<str>> {
+        let is_there = |host: &&Arc<str>| hosts.contains(host) || self.hosts.standing(host) != Standing::Unreachable;
+        let more = hosts.iter().filter(|host| !batch.contains(host));
+        batch.iter().filter(is_there).chain(more).cloned().collect()
     }
 
     /// Takes in what a task came to on a host: reports it, counts it, registers, notifies; and says whether the host failed.

@@ -41,7 +41,7 @@ impl Run {
             }
             Then::Variables(variables) => {
                 for host in hosts {
-                    self.hosts.with(host, |host| host.include(&variables));
+                    self.hosts.with(host, |host| host.include(&variables, self.settings.merge_dictionaries));
                 }
                 status
             }

@@ -89,9 +89,31 @@ impl Scope {
         self.layers.insert(at, Layer { level, variables });
     }
 
+    /// Adds variables that count as one: where dictionaries are merged, they are with each other first.
+    pub fn push_all(&mut self, level: Level, all: Vec<Arc<Map>>) {
+        if !self.merges {
+            all.into_iter().for_each(|variables| self.push(level, variables));
+            return;
+        }
+        self.push(level, Arc::new(united(all.iter().map(|variables| &**variables))));
+    }
+
     /// Sets where magic variables come from.
     pub fn set_magic(&mut self, magic: Arc<dyn Variables>) {
         self.magic = Some(magic);
+    }
+
+    /// Returns a variable, its dictionaries merged. Those of blocks and their tasks replace each other, as do those of includes.
+    fn merged(&self, name: &str) -> Option<Value> {
+        let is_task = |level| matches!(level, Level::BlockVars | Level::TaskVars);
+        let found: Vec<_> = self.layers.iter().filter_map(|layer| Some((layer.level, layer.variables.get(name)?))).collect();
+        let replaced = |at: usize, level| {
+            found[at + 1..].iter().any(|(later, _)| {
+                (is_task(level) && is_task(*later)) || (level == Level::IncludeParameters && *later == Level::IncludeParameters)
+            })
+        };
+        let counting = found.iter().enumerate().filter(|(at, (level, _))| !replaced(*at, *level)).map(|(_, (_, value))| *value);
+        counting.fold(None, |below: Option<Value>, value| Some(below.map_or_else(|| value.clone(), |below| merged(&below, value))))
     }
 
     /// Returns the layers, strongest last.
@@ -111,19 +133,23 @@ pub fn merged(below: &Value, above: &Value) -> Value {
     Value::from(all)
 }
 
+/// Returns all variables, later ones over earlier ones, dictionaries merged.
+pub fn united<'a>(all: impl IntoIterator<Item = &'a Map>) -> Map {
+    let mut united = Map::new();
+    for (name, value) in all.into_iter().flatten() {
+        let value = united.get(name).map_or_else(|| value.clone(), |known| merged(known, value));
+        united.insert(name.clone(), value);
+    }
+    united
+}
+
 impl Variables for Scope {
     fn get(&self, name: &str) -> Option<Value> {
         if let Some(value) = self.magic.as_ref().and_then(|magic| magic.get(name)) {
             return Some(value);
         }
         let mut found = self.layers.iter().rev().filter_map(|layer| layer.variables.get(name));
-        let mut value = found.next()?.clone();
-        if self.merges {
-            for below in found.take_while(|below| below.as_map().is_some()) {
-                value = merged(below, &value);
-            }
-        }
-        Some(value)
+        if self.merges { self.merged(name) } else { Some(found.next()?.clone()) }
     }
 
     fn names(&self) -> Vec<String> {

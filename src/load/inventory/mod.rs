@@ -9,7 +9,7 @@ use indexmap::{IndexMap, IndexSet};
 use crate::load::vault::Vault;
 use crate::source::{Diagnostic, Sources, Span};
 use crate::value::{Key, Map, Value};
-use crate::vars::scope::{Layer, Level, merged};
+use crate::vars::scope::{Layer, Level, merged, united};
 
 mod ini;
 mod literal;
@@ -97,14 +97,22 @@ struct Host {
     source: Option<PathBuf>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Group {
     own: Defined,
     hosts: IndexSet<HostName>,
     children: IndexSet<GroupName>,
     parents: IndexSet<GroupName>,
+    /// `ansible_group_priority`.
     priority: i64,
     depth: usize,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        let (hosts, children, parents) = Default::default();
+        Self { own: Defined::default(), hosts, children, parents, priority: 1, depth: 0 }
+    }
 }
 
 /// Hosts and groups with their variables.
@@ -150,6 +158,8 @@ impl Inventory {
         };
         inventory.groups.insert(ALL.into(), Group::default());
         inventory.groups.insert(UNGROUPED.into(), Group::default());
+        // It comes before all that a file puts into `all`; that it is inside nothing yet cannot fail.
+        let _ = inventory.add_child(ALL, UNGROUPED);
         inventory
     }
 
@@ -297,8 +307,19 @@ impl Inventory {
 
     /// Returns the variables of a host, weakest first: groups, files, the host's own.
     pub fn layers(&self, host: &str) -> Vec<Layer> {
-        let definitions = self.definitions(host);
-        definitions.into_iter().map(|found| Layer { level: found.level, variables: found.defined.variables }).collect()
+        let mut layers: Vec<Layer> = Vec::new();
+        let mut is_open = false;
+        for found in self.definitions(host) {
+            let is_all = found.group.as_deref() == Some(ALL);
+            let variables = found.defined.variables;
+            // Where dictionaries are merged, those of all groups but `all` are with each other first.
+            match layers.last_mut().filter(|last| self.options.merges && is_open && last.level == found.level) {
+                Some(last) => last.variables = Arc::new(united([&*last.variables, &*variables])),
+                None => layers.push(Layer { level: found.level, variables }),
+            }
+            is_open = !is_all;
+        }
+        layers
     }
 
     /// Returns the variables of a host as [`Inventory::layers`] does, with who gave them and their places.

@@ -14,7 +14,7 @@ use super::{HostName, Inventory};
 
 /// Reads an inventory with a `plugin` key and returns what is wrong.
 pub(super) fn read(inventory: &mut Inventory, path: &Path, node: &Node, name: &Node) -> Vec<Diagnostic> {
-    let engine = Engine::new(Arc::new(AtLoad(inventory.vault.clone())), inventory.sources.clone());
+    let engine = Engine::new(Arc::new(AtLoad::new(inventory.vault.clone())), inventory.sources.clone());
     let short = name.as_str().unwrap_or_default().trim_start_matches("ansible.builtin.");
     let read = match short {
         "constructed" => Constructed::new(&engine, node).read(inventory),

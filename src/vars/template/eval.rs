@@ -345,7 +345,15 @@ impl Evaluator<'_> {
                 let Some(name) = key.as_str() else { return Ok(None) };
                 let other = Evaluator::new(self.engine, &**vars);
                 // Its templates see its own variables, so it is final before it leaves.
-                other.variable(name)?.map(|live| other.freeze(&live).map(Live::Value)).transpose()
+                match other.variable(name)? {
+                    None => Ok(None),
+                    Some(undefined @ Live::Undefined(_)) => Ok(Some(undefined)),
+                    // That a part is undefined does not make the whole so.
+                    Some(live) => match other.freeze(&live) {
+                        Err(Halt::Undefined(undefined)) => Err(Halt::Error(Box::new(undefined.diagnostic.clone()))),
+                        frozen => frozen.map(|value| Some(Live::Value(value))),
+                    },
+                }
             }
             _ => Ok(None),
         }
