@@ -212,6 +212,8 @@ impl View<'_> {
     /// # Errors
     /// When links go in a circle, or a folder cannot be read.
     pub fn resolve(&self, path: &Path, follow: bool) -> Result<PathBuf, Failure> {
+        // The folder of a bare name is the one that the work is done in.
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         let absolute = std::path::absolute(path).map_err(|error| Failure::io("resolve", path, &error))?;
         let mut rest: VecDeque<OsString> = parts(&absolute);
         let mut done = PathBuf::from("/");

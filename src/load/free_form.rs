@@ -62,11 +62,13 @@ pub(super) fn words(text: &str) -> Option<Vec<&str>> {
 /// Returns name and text of a `name=text` word.
 fn pair(word: &str) -> Option<(&str, &str)> {
     // The name may be a template, as in `set_fact: "{{ item }}=1"`, which may have a `=` of its own.
-    let from = if word.starts_with("{{") { word.rfind("}}=")? } else { 0 };
+    let from = match (word.find('='), word.find("{{")) {
+        (Some(sign), Some(open)) if open < sign => word.find("}}")? + 2,
+        _ => 0,
+    };
     let at = from + word.get(from..)?.find('=')?;
     let (name, text) = (word.get(..at)?, word.get(at + 1..)?);
-    let is_template = name.starts_with("{{") && name.ends_with("}}");
-    let is_name = is_template || !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let is_name = name.contains("{{") && name.contains("}}") || !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_');
     is_name.then_some((name, text))
 }
 

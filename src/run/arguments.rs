@@ -261,12 +261,18 @@ impl Step {
         variables: &TaskVariables,
         engine: &SharedEngine,
     ) -> Result<Option<bool>, Stop> {
-        self.frame.nearest(&self.task, pick).map(|located| self.boolean(located, variables, engine)).transpose()
+        for located in self.frame.outwards(&self.task, pick) {
+            let value = self.rendered(&located.value, variables, engine)?;
+            // What is omitted is as if it were not there: what is around it counts.
+            if !is_omit(&value) {
+                return to_boolean(&value, located).map(Some);
+            }
+        }
+        Ok(None)
     }
 
     fn boolean(&self, located: &Located, variables: &TaskVariables, engine: &SharedEngine) -> Result<bool, Stop> {
-        let value = self.rendered(&located.value, variables, engine)?;
-        arguments::to_bool(&value).ok_or_else(|| Diagnostic::error(format!("`{value}` is neither yes nor no")).at(located.span).into())
+        to_boolean(&self.rendered(&located.value, variables, engine)?, located)
     }
 
     /// Whether nothing of the task may be shown. Where that cannot be told, nothing is.
@@ -319,7 +325,11 @@ impl Step {
                 rendered.insert(name, value);
                 continue;
             }
-            let value = engine.render(&value, variables)?;
+            let value = engine.render(&value, variables).map_err(|wrong| {
+                let module = format!("{}.{}", entry.collection, entry.name);
+                let context = format!("Finalization of task args for '{module}' failed: Error while resolving value for '{text}': ");
+                Stop::Within(context, Box::new(wrong))
+            })?;
             match without_omitted(&value) {
                 Some(value) => rendered.insert(name, value),
                 None => rendered.shift_remove(&name),
@@ -412,4 +422,7 @@ impl Step {
         }
         Ok(None)
     }
+}
+fn to_boolean(value: &Value, located: &Located) -> Result<bool, Stop> {
+    arguments::to_bool(value).ok_or_else(|| Diagnostic::error(format!("`{value}` is neither yes nor no")).at(located.span).into())
 }

@@ -178,9 +178,13 @@ impl Step {
         variables: &TaskVariables,
         engine: &SharedEngine,
     ) -> Result<Option<String>, Stop> {
-        let Some(located) = self.frame.nearest(&self.task, pick) else { return Ok(None) };
-        let value = self.rendered(&located.value, variables, engine)?;
-        Ok((!value.is_null() && !crate::vars::is_omit(&value)).then(|| value.to_string()))
+        for located in self.frame.outwards(&self.task, pick) {
+            let value = self.rendered(&located.value, variables, engine)?;
+            if !crate::vars::is_omit(&value) {
+                return Ok((!value.is_null()).then(|| value.to_string()));
+            }
+        }
+        Ok(None)
     }
 
     /// Runs a line in the login shell of the host.

@@ -59,4 +59,8 @@ impl Library for Files {
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic> {
         self.loader.vault.decrypt_text(armoured, span)
     }
+
+    fn is_vaulted(&self, text: &str) -> bool {
+        self.loader.vault.has_opened(text)
+    }
 }

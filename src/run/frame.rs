@@ -139,6 +139,15 @@ impl Frame {
         pick(&task.keywords).or_else(|| self.outward().filter_map(Frame::keywords).find_map(pick))
     }
 
+    /// Returns every place of a keyword around the task, the nearest first.
+    pub(super) fn outwards<'a>(
+        &'a self,
+        task: &'a Task,
+        pick: impl Fn(&'a Keywords) -> Option<&'a Located>,
+    ) -> impl Iterator<Item = &'a Located> {
+        std::iter::once(&task.keywords).chain(self.outward().filter_map(Frame::keywords)).filter_map(pick)
+    }
+
     /// Returns a keyword that adds up, outermost first, the task's own last.
     pub(super) fn all<'a>(&'a self, task: &'a Task, pick: impl Fn(&'a Keywords) -> &'a [Located]) -> Vec<&'a Located> {
         let outer = self.inward().into_iter().filter_map(Frame::keywords);

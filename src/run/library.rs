@@ -58,6 +58,9 @@ pub trait Library: Send + Sync {
 
     /// Decrypts a `!vault` text.
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic>;
+
+    /// Whether a text is one that was decrypted.
+    fn is_vaulted(&self, text: &str) -> bool;
 }
 
 /// Asks the person at the terminal.

@@ -320,6 +320,8 @@ impl Step {
             item.value.to_string()
         });
         came.result.item = Some(item.value.clone());
+        // The label has the item in it, which is as secret as what is made of it.
+        let label = if came.result.no_log { "(censored due to no_log)".to_owned() } else { label };
         let event = Event::Item { host: self.host.clone(), task: self.name.clone(), label, result: Box::new(came.result.clone()) };
         (came, event)
     }

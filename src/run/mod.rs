@@ -315,6 +315,7 @@ impl Run {
             redactor: self.redactor.clone(),
             search: search.clone(),
             hands: self.hands.clone(),
+            site: self.site.clone(),
         };
         let engine = Engine::new(Arc::new(outside), self.sources.clone());
         let engine = Arc::new(engine.lenient_conditions(self.settings.lenient_conditionals));

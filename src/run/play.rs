@@ -149,6 +149,9 @@ impl Run {
             Some(serial) => {
                 let known = known(stage, self);
                 let value = self.engine_of_play(&stage.play.folder).render(&serial.value, &known)?;
+                if crate::vars::is_omit(&value) {
+                    return Ok(vec![all.to_vec()]);
+                }
                 budget::batches(&value, all.len())
                     .map_err(|wrong| Diagnostic::error(wrong).at(serial.span).hint("write `serial: 2`, `serial: 30%`, or a list of them"))?
             }

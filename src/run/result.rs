@@ -115,6 +115,9 @@ const ON_CONTROLLER: &[&str] = &[
     "wait_for_connection",
 ];
 
+/// What `exception` of a failed result is where there is no trace of calls.
+const NO_TRACEBACK: &str = "(traceback unavailable)";
+
 impl Step {
     /// Returns what came of a task that did not come to its module.
     pub(super) fn came(&self, stop: Stop, variables: &TaskVariables, engine: &SharedEngine) -> Came {
@@ -141,10 +144,11 @@ impl Step {
                 notice = Some(Notice::Perhaps);
                 Value::unknown(why)
             }
-            Stop::Wrong(diagnostic) => self.failed(&mut result, &diagnostic, Map::new()),
+            Stop::Wrong(diagnostic) => self.wrong(&mut result, "", &diagnostic),
+            Stop::Within(context, diagnostic) => self.wrong(&mut result, &context, &diagnostic),
             Stop::Failed(failure) => {
                 let diagnostic = self.diagnostic(&failure);
-                self.failed(&mut result, &diagnostic, values_of_failure(&failure))
+                self.failed(&mut result, &diagnostic, &diagnostic.message, values_of_failure(&failure))
             }
         };
         if let Value::Map(map) = &register {
@@ -153,6 +157,11 @@ impl Step {
                 register = Value::from(values.clone());
             }
             result.values = values;
+        }
+        if result.status == Status::Failed
+            && let Value::Map(map) = &mut register
+        {
+            Arc::make_mut(map).insert("exception".into(), Value::str(NO_TRACEBACK));
         }
         if result.status == Status::Failed {
             let refused = is_refusal(&result.values);
@@ -164,13 +173,19 @@ impl Step {
         Came { result, register, then: Vec::new(), notice }
     }
 
-    fn failed(&self, result: &mut TaskResult, diagnostic: &Diagnostic, values: Map) -> Value {
+    /// A task that did not come to its module, as something in the user's files is wrong.
+    fn wrong(&self, result: &mut TaskResult, context: &str, diagnostic: &Diagnostic) -> Value {
+        let told = format!("Task failed: {context}{}", diagnostic.message);
+        self.failed(result, diagnostic, &told, Map::new())
+    }
+
+    fn failed(&self, result: &mut TaskResult, diagnostic: &Diagnostic, told: &str, values: Map) -> Value {
         result.status = Status::Failed;
         result.because.clone_from(&diagnostic.message);
         result.diagnostic = Some(self.failure_text(diagnostic, false));
         let mut all = Map::from_iter([("changed".into(), Value::Bool(false)), ("failed".into(), Value::Bool(true))]);
         all.extend(values);
-        all.insert("msg".into(), Value::str(&diagnostic.message));
+        all.insert("msg".into(), Value::str(told));
         if matches!(&self.task.action, Action::Module { name, .. } if modules::short_name(name) == "include_vars") {
             // This is where Ansible's module has it.
             all.insert("message".into(), Value::str(&diagnostic.message));
@@ -305,6 +320,9 @@ impl Step {
         let told = values.shift_remove("diff");
         let asked = values.shift_remove("_diff").or_else(|| registered_diff(ready.entry.name, &outcome)).filter(|_| ready.shows_diff);
         let mut registered = values.clone();
+        if failed {
+            registered.entry("exception".into()).or_insert_with(|| Value::str(NO_TRACEBACK));
+        }
         if let Some(diff) = told.or(asked) {
             registered.insert("diff".into(), diff);
         }

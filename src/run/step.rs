@@ -94,6 +94,8 @@ pub(super) enum Stop {
     Unknown(String),
     /// Something in the user's files is wrong.
     Wrong(Box<Diagnostic>),
+    /// As `Wrong`, with what the task was about, for the registered `msg`: Ansible's has that in front.
+    Within(String, Box<Diagnostic>),
     /// The module's preparation failed.
     Failed(Failure),
 }
@@ -292,7 +294,9 @@ impl Step {
                 (Ok(Truth::No), _) => return Ok((Truth::No, plain(&condition.value))),
                 (Ok(Truth::Unknown(why)), _) => unknown = unknown.or(Some(why)),
                 (Err(_), Some(_)) => break,
-                (Err(diagnostic), None) => return Err(diagnostic.into()),
+                (Err(diagnostic), None) => {
+                    return Err(Stop::Within("Error while evaluating conditional: ".to_owned(), Box::new(diagnostic)));
+                }
             }
         }
         Ok((unknown.map_or(Truth::Yes, Truth::Unknown), Value::Null))

@@ -280,7 +280,11 @@ fn wrong_files_stop_with_a_diagnostic_and_code_1() {
 #[test]
 fn an_unknown_module_fails_only_where_it_runs() {
     let ran = run(1, &play("    - {name: a, comand: ok, when: false}\n    - {name: b, comand: ok}\n"));
-    assert!(ran.text().contains("web1 skipped a") && ran.text().contains("web1 failed b: there is no module `comand`"), "{}", ran.text());
+    assert!(
+        ran.text().contains("web1 skipped a") && ran.text().contains("web1 failed b: Task failed: there is no module `comand`"),
+        "{}",
+        ran.text()
+    );
 }
 
 #[test]

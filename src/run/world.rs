@@ -3,16 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::change::{Attributes, Before, Change, Content, Host, Mode, Plan, Probe, Program, carry_out};
+use crate::change::{Attributes, Before, Change, Content, Host, Mode, Plan, Probe, Program, Request, carry_out, http};
 use crate::load::config::Config;
 use crate::report::event::{Event, Listener};
 use crate::run::hands::Hands;
 use crate::run::library::Library;
 use crate::run::search::{Search, Seen};
+use crate::run::site::Site;
 use crate::source::{Diagnostic, Span};
 use crate::value::Value;
 use crate::value::secret::Redactor;
-use crate::vars::World;
+use crate::vars::{Fetch, World};
 
 /// What templates see of the controller.
 pub(super) struct Outside {
@@ -21,6 +22,7 @@ pub(super) struct Outside {
     pub(super) redactor: Redactor,
     pub(super) search: Search,
     pub(super) hands: Arc<dyn Hands>,
+    pub(super) site: Arc<dyn Site>,
 }
 
 /// Runs a command line on the controller, in `folder`, and returns what it printed.
@@ -45,6 +47,54 @@ impl World for Outside {
         let plain = self.library.unvault(armoured, span)?;
         self.redactor.learn(&plain);
         Ok(plain)
+    }
+
+    fn fetch(&self, wanted: &Fetch) -> Result<Vec<u8>, String> {
+        let ca_pem = match &wanted.ca_file {
+            Some(path) => Some(std::fs::read(path).map_err(|error| format!("cannot read `{path}`: {error}"))?),
+            None => None,
+        };
+        let request = Request {
+            method: "GET".to_owned(),
+            url: wanted.url.clone(),
+            headers: wanted.headers.clone(),
+            body: None,
+            basic: wanted.basic.clone(),
+            ca_pem,
+            client_pem: None,
+            insecure: wanted.insecure,
+            timeout: wanted.timeout,
+            follow_redirects: wanted.follow_redirects.clone(),
+            unix_socket: None,
+            use_proxy: wanted.use_proxy,
+        };
+        let answer = http::send(&request, &[]).map_err(|failure| failure.to_string())?;
+        match answer.status {
+            200..=299 => Ok(answer.body),
+            status => Err(format!("received HTTP error for {}: {status} {}", wanted.url, answer.reason)),
+        }
+    }
+
+    fn select(&self, pattern: &str) -> Result<Vec<String>, String> {
+        let hosts = self.site.select(pattern).map_err(|wrong| wrong.message)?;
+        Ok(hosts.iter().map(ToString::to_string).collect())
+    }
+
+    fn places(&self, folder: &str, name: &str) -> Vec<PathBuf> {
+        let folder = if folder == "*" { self.search.kind } else { folder };
+        self.search.places(folder, name)
+    }
+
+    fn is_vaulted(&self, text: &str) -> bool {
+        self.library.is_vaulted(text)
+    }
+
+    fn is_vaulted_file(&self, path: &Path) -> Result<bool, String> {
+        let bytes = match Seen::of(&*self.hands).foreseen(path) {
+            Some(bytes) => bytes.map_err(|failure| failure.to_string())?,
+            None => std::fs::read(path).map_err(|error| error.to_string())?,
+        };
+        Ok(bytes.starts_with(b"$ANSIBLE_VAULT;"))
     }
 
     fn find(&self, folder: &str, name: &str) -> Option<PathBuf> {

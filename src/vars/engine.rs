@@ -197,6 +197,19 @@ impl Engine {
     /// # Errors
     /// Says what is wrong with the template, and where in it.
     pub fn render_file(&self, path: &Path, text: &str, options: &Map, vars: &dyn Variables) -> Result<Value, Diagnostic> {
+        self.file(path, text, options, vars, false)
+    }
+
+    /// As [`Self::render_file`], for the lookup `template`: a file that is one expression gives its value, one without any
+    /// output gives null.
+    ///
+    /// # Errors
+    /// As [`Self::render_file`].
+    pub fn value_of_file(&self, path: &Path, text: &str, options: &Map, vars: &dyn Variables) -> Result<Value, Diagnostic> {
+        self.file(path, text, options, vars, true)
+    }
+
+    fn file(&self, path: &Path, text: &str, options: &Map, vars: &dyn Variables, native: bool) -> Result<Value, Diagnostic> {
         let mut syntax = Syntax::file();
         let mut body = text;
         if let Some(header) = text.strip_prefix("#jinja2:") {
@@ -208,6 +221,9 @@ impl Engine {
             apply_option(&mut syntax, name.as_str().unwrap_or_default(), value);
         }
         let newline = syntax.newline.clone();
+        let keeps_last_line_end = syntax.keep_trailing_newline;
+        // The value of a lone expression is not to become a text for the sake of the line end behind it.
+        syntax.keep_trailing_newline &= !native;
         let span = self.file_span(path, text);
         let body = body.replace("\r\n", "\n");
         let template = self.cached(Reading::File(Box::new(syntax.clone())), &body, span, |text| parse::template(text, &syntax));
@@ -215,14 +231,19 @@ impl Engine {
         let run = Evaluator::new(self, vars);
         let origin = Origin { text: body.into(), span };
         let origin_text = origin.text.clone();
-        let result = run.run_text(&template, origin.clone());
+        let result = if native {
+            run.run(&template, origin.clone()).and_then(|live| run.freeze(&live))
+        } else {
+            run.run_text(&template, origin.clone()).map(Value::from)
+        };
         match run.at_start(result, origin) {
-            // Statements swallow the newline behind them; the text still ends with as many as the template.
-            Ok(text) if syntax.keep_trailing_newline => {
-                let text = with_line_ends(text, &origin_text);
+            Ok(Value::Str(text)) => {
+                let text = text.to_string();
+                // Statements swallow the newline behind them; the text still ends with as many as the template.
+                let text = if keeps_last_line_end { with_line_ends(text, &origin_text) } else { text };
                 Ok(Value::from(if newline == "\n" { text } else { text.replace('\n', &newline) }))
             }
-            Ok(text) => Ok(Value::from(text.replace('\n', &newline))),
+            Ok(value) => Ok(value),
             Err(Halt::Unknown(unknown)) => Ok(Value::Unknown(unknown)),
             Err(halt) => Err(without_halt(halt)),
         }

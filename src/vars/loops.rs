@@ -21,6 +21,13 @@ impl Engine {
 
 fn items_of(run: &Evaluator<'_>, kind: &str, items: &Value) -> Outcome<Value> {
     let kind = kind.strip_prefix("with_").unwrap_or(kind);
+    if kind == "first_found" {
+        let terms = match without_undefined(run, &Live::Value(items.clone()))? {
+            Some(Value::List(terms)) => terms.to_vec(),
+            other => other.into_iter().collect(),
+        };
+        return lookups::for_loop(run, kind, terms).unwrap_or_else(|| Ok(Vec::new())).map(Value::list);
+    }
     // A bare name is a variable, as it was when `with_items: packages` was how to write it.
     let items = match items {
         Value::Str(name) if kind != "loop" && is_name(name) => match run.variable(name)? {
@@ -55,6 +62,36 @@ fn items_of(run: &Evaluator<'_>, kind: &str, items: &Value) -> Outcome<Value> {
     match lookups::for_loop(run, kind, terms) {
         Some(found) => found.map(Value::list),
         None => fail(format!("there is no loop `with_{kind}`")),
+    }
+}
+
+/// Returns the value without the parts that are undefined: files whose name depends on a fact that is not there are not looked for.
+fn without_undefined(run: &Evaluator<'_>, live: &Live) -> Outcome<Option<Value>> {
+    let kept = |items: Vec<Live>| -> Outcome<Option<Value>> {
+        let kept = items.iter().map(|item| without_undefined(run, item)).collect::<Outcome<Vec<_>>>()?;
+        Ok(Some(Value::list(kept.into_iter().flatten())))
+    };
+    let entries = |entries: Vec<(crate::value::Key, Live)>| -> Outcome<Option<Value>> {
+        let mut map = crate::value::Map::new();
+        for (key, item) in entries {
+            if let Some(value) = without_undefined(run, &item)? {
+                map.insert(key, value);
+            }
+        }
+        Ok(Some(map.into()))
+    };
+    match live {
+        Live::Value(Value::Lazy(lazy)) => match run.lazy(lazy) {
+            Err(Halt::Undefined(_)) => Ok(None),
+            found => without_undefined(run, &found?),
+        },
+        Live::Value(Value::List(items)) => kept(items.iter().cloned().map(Live::Value).collect()),
+        Live::Value(Value::Map(map)) => entries(map.iter().map(|(key, item)| (key.clone(), Live::Value(item.clone()))).collect()),
+        Live::List(items) => kept(items.borrow().clone()),
+        Live::Tuple(items) => kept(items.to_vec()),
+        Live::Dict(map) => entries(map.borrow().iter().map(|(key, item)| (key.clone(), item.clone())).collect()),
+        Live::Undefined(_) => Ok(None),
+        other => run.freeze(other).map(Some),
     }
 }
 

@@ -73,10 +73,64 @@ pub enum Truth {
     Unknown(String),
 }
 
+/// What `lookup('url')` asks for.
+pub struct Fetch {
+    /// The address, with scheme.
+    pub url: String,
+    /// Header names and values.
+    pub headers: Vec<(String, String)>,
+    /// User and password for Basic.
+    pub basic: Option<(String, String)>,
+    /// PEM file of authorities to trust instead of the system's.
+    pub ca_file: Option<String>,
+    /// Whether the server's certificate is not verified. Only where the user said so.
+    pub insecure: bool,
+    /// Seconds to wait.
+    pub timeout: u64,
+    /// `all`, `safe`, `none`.
+    pub follow_redirects: String,
+    /// Whether proxies of the environment are used.
+    pub use_proxy: bool,
+}
+
 /// What the engine needs of the world outside; everything a lookup or filter reads comes through here.
 pub trait World: Send + Sync {
     /// Decrypts the armoured text of a `!vault` value, and makes the secret known to the redactor.
     fn unvault(&self, armoured: &str, span: Span) -> Result<Arc<str>, Diagnostic>;
+
+    /// Returns what an address answers to a GET, whose status says that it went well.
+    ///
+    /// # Errors
+    /// Says why there is no such answer.
+    fn fetch(&self, _wanted: &Fetch) -> Result<Vec<u8>, String> {
+        Err("nothing is fetched here".to_owned())
+    }
+
+    /// Returns the hosts of a pattern, in the order of the inventory.
+    ///
+    /// # Errors
+    /// Says what is wrong with the pattern.
+    fn select(&self, _pattern: &str) -> Result<Vec<String>, String> {
+        Err("there is no inventory here".to_owned())
+    }
+
+    /// Returns the places where a file is looked for, the nearest first; `folder` as in [`Self::find`].
+    fn places(&self, folder: &str, name: &str) -> Vec<std::path::PathBuf> {
+        vec![self.folder().join(folder).join(name), self.folder().join(name)]
+    }
+
+    /// Whether a text came out of a vault.
+    fn is_vaulted(&self, _text: &str) -> bool {
+        false
+    }
+
+    /// Whether a file of the controller is a vault.
+    ///
+    /// # Errors
+    /// Says why it cannot be read.
+    fn is_vaulted_file(&self, _path: &std::path::Path) -> Result<bool, String> {
+        Ok(false)
+    }
 
     /// Returns a file that `lookup('file')`, `{% include %}` and the like name; `folder` is `files`, `templates`, `vars`, or `*` for
     /// the one that the task at hand takes its files from.

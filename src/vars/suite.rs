@@ -237,19 +237,19 @@ fn error_in(yaml: &str, template: &str, variables: &str) -> (String, Vec<String>
 #[test]
 fn what_is_undefined_names_itself_its_place_and_what_is_near() {
     let (message, hints, marked) = error_in("key: \"a {{ cfg.db.prot }} b\"", "a {{ cfg.db.prot }} b", r#"{"cfg": {"db": {"port": 1}}}"#);
-    assert_eq!((message.as_str(), marked.as_str()), ("`cfg.db` has no `prot`", "cfg.db.prot"));
+    assert_eq!((message.as_str(), marked.as_str()), ("`cfg.db` has no attribute 'prot'", "cfg.db.prot"));
     assert_eq!(hints, ["did you mean `port`?"]);
     let (message, hints, marked) = error_in("key: |\n  one\n    two {{ prot }}\n", "one\n  two {{ prot }}\n", r#"{"port": 1}"#);
     assert_eq!((message.as_str(), marked.as_str()), ("'prot' is undefined", "prot"));
     assert_eq!(hints, ["did you mean `port`?"]);
     let (message, _, marked) = error_in("key: {{ 1 | defualt }}", "{{ 1 | defualt }}", "{}");
-    assert_eq!((message.as_str(), marked.as_str()), ("there is no filter `defualt`", "defualt"));
+    assert_eq!((message.as_str(), marked.as_str()), ("No filter named 'defualt'", "defualt"));
 }
 
 #[test]
 fn a_circle_of_variables_is_named() {
     let vars = r#"{"a": "{{ b }}", "b": "x{{ c.d }}", "c": {"d": "{{ a }}"}}"#;
-    assert_eq!(shown("{{ a }}", vars), "ERR variables go round in a circle: `a` uses `b` uses `a`");
+    assert_eq!(shown("{{ a }}", vars), "ERR Recursive loop detected in template: `a` uses `b` uses `a`");
 }
 
 #[test]

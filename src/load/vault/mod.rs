@@ -106,6 +106,11 @@ impl Vault {
         Ok(text.into())
     }
 
+    /// Whether a text is one that was decrypted before.
+    pub fn has_opened(&self, text: &str) -> bool {
+        self.opened.lock().is_ok_and(|opened| opened.values().any(|opened| opened.text == text.as_bytes()))
+    }
+
     /// Decrypts an armoured text; `name` names it in messages.
     ///
     /// # Errors

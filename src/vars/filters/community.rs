@@ -4,6 +4,7 @@ use crate::value::{Key, Map, Value};
 use crate::vars::template::live::{Outcome, fail};
 use crate::vars::tests::version;
 
+use super::dice::Dice;
 use super::{Call, Filter, carries, items_of, known};
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -122,8 +123,10 @@ fn random_mac(call: &mut Call<'_, '_>) -> Outcome<Value> {
     if parts.len() > 5 || !parts.iter().all(|part| part.len() == 2 && part.chars().all(|c| c.is_ascii_hexdigit())) {
         return fail(format!("`random_mac` takes the start of a hardware address, such as `52:54:00`, not `{text}`"));
     }
-    let mut dice = super::lists::Dice::new(seed.as_ref());
-    let bytes = (parts.len()..6).map(|_| format!(":{:02x}", dice.below(256)));
+    // Ten digits, the first of which is not 0: Ansible's way, so that a seed gives the same address.
+    let (least, most) = (0x10_0000_0000_u64, 0xff_ffff_ffff_u64);
+    let digits = format!("{:x}", least + Dice::new(seed.as_ref()).below(most - least + 1));
+    let bytes = (0..6 - parts.len()).filter_map(|at| digits.get(2 * at..2 * at + 2)).map(|byte| format!(":{byte}"));
     Ok(Value::from(format!("{text}{}", bytes.collect::<String>())))
 }
 

@@ -5,7 +5,7 @@ use md5::Digest;
 use crate::source::Diagnostic;
 use crate::vars::template::live::{Outcome, fail};
 
-use super::lists::Dice;
+use super::dice::Dice;
 
 const LETTERS: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -34,7 +34,7 @@ pub(in crate::vars) fn hashed(password: &str, settings: &Settings) -> Outcome<St
 
 fn random_letters(length: usize) -> String {
     let mut dice = Dice::new(None);
-    (0..length).filter_map(|_| LETTERS.get(dice.below(LETTERS.len())).map(|byte| char::from(*byte))).collect()
+    (0..length).filter_map(|_| dice.pick(LETTERS).map(|byte| char::from(*byte))).collect()
 }
 
 fn salt(settings: &Settings, default: usize, most: usize) -> Outcome<String> {

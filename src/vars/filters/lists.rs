@@ -10,6 +10,7 @@ use crate::vars::template::call::Arguments;
 use crate::vars::template::live::{Live, Outcome, fail};
 use crate::vars::template::operators;
 
+use super::dice::Dice;
 use super::{Call, Filter, carries, items_of, known, live, select};
 
 pub(super) const FILTERS: &[Filter] = &[
@@ -21,8 +22,8 @@ pub(super) const FILTERS: &[Filter] = &[
     carries("flatten", flatten),
     carries("batch", batch),
     carries("slice", slice),
-    carries("zip", |call| zip(call, false)),
-    carries("zip_longest", |call| zip(call, true)),
+    live("zip", |run, subject, arguments| zip(run, &subject, arguments, false)),
+    live("zip_longest", |run, subject, arguments| zip(run, &subject, arguments, true)),
     known("join", join),
     known("sort", sort),
     known("unique", unique),
@@ -140,13 +141,14 @@ fn lists(call: &Call<'_, '_>, others: Vec<Value>) -> Outcome<Vec<Vec<Value>>> {
     Ok(lists)
 }
 
-fn zip(call: &mut Call<'_, '_>, longest: bool) -> Outcome<Value> {
-    let others = call.rest(0);
-    let fill = call.named().into_iter().find(|(name, _)| &**name == "fillvalue").map_or(Value::Null, |(_, fill)| fill);
-    let lists = lists(call, others)?;
+/// Rows of the lists' items; what is undefined in one matters only to whoever uses it.
+fn zip(run: &Evaluator<'_>, subject: &Live, arguments: Arguments, longest: bool) -> Outcome<Live> {
+    let fill = arguments.named.into_iter().find(|(name, _)| &**name == "fillvalue").map_or(Live::Value(Value::Null), |(_, fill)| fill);
+    let lists = std::iter::once(subject).chain(&arguments.positional).map(|list| run.iterate(list)).collect::<Outcome<Vec<_>>>()?;
     let lengths = lists.iter().map(Vec::len);
     let count = if longest { lengths.max() } else { lengths.min() }.unwrap_or(0);
-    Ok(Value::list((0..count).map(|at| Value::list(lists.iter().map(|list| list.get(at).cloned().unwrap_or_else(|| fill.clone()))))))
+    let row = |at: usize| Live::list(lists.iter().map(|list| list.get(at).cloned().unwrap_or_else(|| fill.clone())).collect());
+    Ok(Live::list((0..count).map(row).collect()))
 }
 
 fn attribute_of(call: &Call<'_, '_>, item: &Value, attribute: &Value) -> Outcome<Value> {
@@ -227,8 +229,12 @@ fn sort(call: &mut Call<'_, '_>) -> Outcome<Value> {
 }
 
 fn unique(call: &mut Call<'_, '_>) -> Outcome<Value> {
+    let asked = call.argument(0, "case_sensitive").is_some_and(|asked| !asked.is_null());
     let case = call.flag(0, "case_sensitive", false)?;
     let attribute = call.argument(1, "attribute").filter(|attribute| !attribute.is_null());
+    if matches!(call.subject, Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Null) {
+        return fail(format!("the filter `unique` failed: '{}' object is not iterable", call.subject.type_name()));
+    }
     let mut seen = Vec::new();
     let mut out = Vec::new();
     for item in call.items()? {
@@ -236,6 +242,11 @@ fn unique(call: &mut Call<'_, '_>) -> Outcome<Value> {
             Some(attribute) => attribute_of(call, &item, attribute)?,
             None => item.clone(),
         };
+        if matches!(key, Value::List(_) | Value::Map(_)) && (attribute.is_some() || (asked && !case)) {
+            return fail(
+                "the filter `unique` compares lists and dictionaries as they are: it cannot fall back to that with these arguments",
+            );
+        }
         if !case {
             key = caseless(key);
         }
@@ -318,58 +329,25 @@ fn groupby(call: &mut Call<'_, '_>) -> Outcome<Value> {
     Ok(Value::list(groups.into_iter().map(|(key, group)| Value::list([key, Value::list(group)]))))
 }
 
-/// A stream of numbers that a seed fixes, or that nobody can foresee.
-pub(super) struct Dice(u64);
-
-impl Dice {
-    pub(super) fn new(seed: Option<&Value>) -> Self {
-        use std::hash::{DefaultHasher, Hash, Hasher};
-        match seed {
-            Some(seed) if !seed.is_null() => {
-                let mut hasher = DefaultHasher::new();
-                seed.to_string().hash(&mut hasher);
-                Self(hasher.finish())
-            }
-            _ => Self(rand::random()),
-        }
-    }
-
-    pub(super) fn below(&mut self, limit: usize) -> usize {
-        // SplitMix64: short, and the same on every machine.
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^= z >> 31;
-        #[allow(clippy::cast_possible_truncation)]
-        let number = z as usize;
-        if limit == 0 { 0 } else { number % limit }
-    }
-}
-
 fn random(call: &mut Call<'_, '_>) -> Outcome<Value> {
     let first = call.argument(0, "start");
     let step = call.int(1, "step")?.unwrap_or(1).max(1);
-    let seed = call.argument(2, "seed");
-    let mut dice = Dice::new(seed.as_ref());
+    let mut dice = Dice::new(call.argument(2, "seed").as_ref());
     if let Value::Int(end) = call.subject {
         let start = first.and_then(|start| start.as_int()).unwrap_or(0);
-        let count = usize::try_from((end - start + step - 1) / step).unwrap_or(0);
-        if count == 0 {
-            return fail("`random` of an empty range");
-        }
-        return Ok(Value::Int(start + step * i64::try_from(dice.below(count)).unwrap_or(0)));
+        let count = (i128::from(end) - i128::from(start) + i128::from(step) - 1) / i128::from(step);
+        let Some(count) = u64::try_from(count).ok().filter(|count| *count > 0) else { return fail("`random` of an empty range") };
+        return Ok(Value::Int(start.wrapping_add(step.wrapping_mul(i64::try_from(dice.below(count)).unwrap_or(0)))));
     }
     let items = call.items()?;
-    items.get(dice.below(items.len())).map_or_else(|| fail("`random` of an empty list"), |item| Ok(item.clone()))
+    dice.pick(&items).map_or_else(|| fail("`random` of an empty list"), |item| Ok(item.clone()))
 }
 
 fn shuffle(call: &mut Call<'_, '_>) -> Outcome<Value> {
-    let seed = call.argument(0, "seed");
-    let mut dice = Dice::new(seed.as_ref());
+    let mut dice = Dice::new(call.argument(0, "seed").as_ref());
     let mut items = call.items()?;
     for at in (1..items.len()).rev() {
-        items.swap(at, dice.below(at + 1));
+        items.swap(at, dice.index(at + 1));
     }
     Ok(Value::list(items))
 }
@@ -459,24 +437,37 @@ pub(in crate::vars) fn subelements(of: &Value, path: &Value, skip_missing: bool)
     let items: Vec<Value> = match of {
         Value::List(items) => items.to_vec(),
         Value::Map(map) => map.values().cloned().collect(),
-        other => return fail(format!("`subelements` takes a list of dictionaries, not {}", other.type_name())),
+        other => return fail(format!("`subelements` takes first a dict or a list, second a string; the first is {}", other.type_name())),
     };
     let steps: Vec<String> = match path {
         Value::Str(path) => path.split('.').map(str::to_owned).collect(),
         Value::List(steps) => steps.iter().map(ToString::to_string).collect(),
-        other => return fail(format!("`subelements` takes the name of a key, not {}", other.type_name())),
+        other => return fail(format!("`subelements` takes first a dict or a list, second a string; the second is {}", other.type_name())),
     };
     let mut out = Vec::new();
-    for item in items {
-        let mut inner = Some(&item);
-        for step in &steps {
-            inner = inner.and_then(|value| value.get(step));
+    'items: for item in items {
+        if !matches!(item, Value::Map(_)) {
+            return fail(format!("`subelements` takes a list of dictionaries; one item is {}", item.type_name()));
         }
-        match inner {
-            Some(Value::List(inner)) => out.extend(inner.iter().map(|inner| Value::list([item.clone(), inner.clone()]))),
-            None if skip_missing => {}
-            None => return fail(format!("`subelements`: an item has no `{}`; `skip_missing=true` leaves such items out", steps.join("."))),
-            Some(other) => return fail(format!("`subelements`: `{}` is {}, not a list", steps.join("."), other.type_name())),
+        let mut inner = &item;
+        for (at, step) in steps.iter().enumerate() {
+            let Some(found) = inner.get(step) else {
+                if skip_missing {
+                    continue 'items;
+                }
+                return fail(format!("could not find '{step}' key in iterated item; `skip_missing=true` leaves such items out"));
+            };
+            let is_last = at + 1 == steps.len();
+            match found {
+                Value::List(_) if is_last => {}
+                Value::Map(_) if !is_last => {}
+                other if is_last => return fail(format!("the key '{step}' should point to a list, not to {}", other.type_name())),
+                other => return fail(format!("the key '{step}' should point to a dictionary, not to {}", other.type_name())),
+            }
+            inner = found;
+        }
+        if let Value::List(inner) = inner {
+            out.extend(inner.iter().map(|inner| Value::list([item.clone(), inner.clone()])));
         }
     }
     Ok(out)

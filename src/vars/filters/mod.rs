@@ -11,6 +11,7 @@ use crate::vars::template::live::{Halt, Live, Outcome, fail};
 pub(in crate::vars) mod address;
 mod community;
 pub(in crate::vars) mod crypt;
+pub(in crate::vars) mod dice;
 pub(in crate::vars) mod dicts;
 pub(in crate::vars) mod encode;
 mod ip;
@@ -87,7 +88,7 @@ pub(in crate::vars) fn find(name: &str) -> Option<&'static Filter> {
 /// Says that there is no such filter.
 pub(in crate::vars) fn unknown(name: &str) -> Diagnostic {
     let names = ALL.iter().flat_map(|theme| theme.iter()).map(|filter| filter.name);
-    Diagnostic::error(format!("there is no filter `{name}`")).did_you_mean(name.rsplit('.').next().unwrap_or(name), names)
+    Diagnostic::error(format!("No filter named '{name}'")).did_you_mean(name.rsplit('.').next().unwrap_or(name), names)
 }
 
 /// Applies a filter.

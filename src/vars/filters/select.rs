@@ -71,6 +71,11 @@ fn path_or(run: &Evaluator<'_>, value: &Live, name: &Value, default: Option<&Liv
             Some(found) => Some(found),
             None => run.item(&current, &Live::str(step))?,
         };
+        // The names of a pair that `groupby` made are no entries of it.
+        let found = match found {
+            None if matches!(step, "grouper" | "list") => run.attribute(&current, step)?,
+            found => found,
+        };
         current = match (found, default) {
             (Some(found), _) => found,
             // What a step lacks is the default, and the next step looks into that.
@@ -82,7 +87,7 @@ fn path_or(run: &Evaluator<'_>, value: &Live, name: &Value, default: Option<&Liv
 }
 
 fn none_such(name: &str) -> Live {
-    Live::undefined(Diagnostic::error(format!("an item has no `{name}`")))
+    Live::undefined(Diagnostic::error(format!("an item has no attribute '{name}'")))
 }
 
 fn map(run: &Evaluator<'_>, subject: Live, mut arguments: Arguments) -> Outcome<Live> {

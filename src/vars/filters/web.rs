@@ -115,7 +115,7 @@ fn urlsplit(call: &mut Call<'_, '_>) -> Outcome<Value> {
     }
     match parts.get(part.as_str()) {
         Some(found) => Ok(found.clone()),
-        None => fail(format!("`urlsplit` has no part `{part}`")),
+        None => fail(format!("`urlsplit`: unknown URL component `{part}`")),
     }
 }
 

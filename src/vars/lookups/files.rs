@@ -22,16 +22,14 @@ pub(super) const LOOKUPS: &[Lookup] = &[
         let terms = std::mem::take(&mut request.terms);
         terms.iter().map(|term| read(request.run, "files", &term.to_string()).map(Value::from)).collect()
     }),
-    lookup("ini", ini),
     lookup("csvfile", csvfile),
-    lookup("url", |_| fail("the lookup `url` is not supported; use the module `uri` with `delegate_to: localhost` and `register`")),
 ];
 
 /// Reads a file that a lookup names.
-fn read(run: &Evaluator<'_>, folder: &str, name: &str) -> Outcome<String> {
+pub(super) fn read(run: &Evaluator<'_>, folder: &str, name: &str) -> Outcome<String> {
     let world = run.engine.world();
     let Some(path) = world.find(folder, name) else {
-        return Err(Diagnostic::error(format!("there is no file `{name}`"))
+        return Err(Diagnostic::error(format!("there is no file `{name}` (No such file or directory)"))
             .hint(format!("looked in the folder `{folder}` and beside the playbook"))
             .into());
     };
@@ -95,7 +93,7 @@ fn template(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
         let text = read(request.run, "templates", &name)?;
         own.insert("template_path".into(), Value::from(path.to_string_lossy().into_owned()));
         let variables = Above { own: own.clone(), below: request.run.vars };
-        let value = request.run.deep("a template", || Ok(request.run.engine.render_file(&path, &text, &options, &variables)?))?;
+        let value = request.run.deep("a template", || Ok(request.run.engine.value_of_file(&path, &text, &options, &variables)?))?;
         out.push(value);
     }
     Ok(out)
@@ -107,12 +105,8 @@ pub(in crate::vars) fn glob(run: &Evaluator<'_>, pattern: &str) -> Vec<PathBuf> 
     let path = PathBuf::from(pattern);
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
     let folder = path.parent().map(PathBuf::from).unwrap_or_default();
-    let folders: Vec<PathBuf> = if folder.is_absolute() {
-        vec![folder]
-    } else {
-        let found = world.find("files", &folder.to_string_lossy());
-        vec![found.unwrap_or_else(|| world.folder().join("files").join(&folder)), world.folder().join(&folder)]
-    };
+    let beside = if folder.as_os_str().is_empty() { "." } else { &folder.to_string_lossy() };
+    let folders = world.places("files", beside);
     let Ok(matcher) = globset::GlobBuilder::new(name).literal_separator(true).build().map(|glob| glob.compile_matcher()) else {
         return Vec::new();
     };
@@ -135,43 +129,49 @@ fn fileglob(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     Ok(found.map(|path| Value::from(path.to_string_lossy().into_owned())).collect())
 }
 
-fn texts(value: Option<&Value>) -> Vec<String> {
+/// Returns the names of `first_found`: a list, or a text that marks divide.
+fn texts(value: Option<&Value>, marks: &[char]) -> Vec<String> {
     match value {
-        Some(Value::List(items)) => items.iter().map(ToString::to_string).collect(),
-        Some(Value::Str(text)) => text.split([',', ';', ':']).map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
+        Some(Value::List(items)) => items.iter().flat_map(|item| texts(Some(item), marks)).collect(),
+        Some(Value::Str(text)) => text.split(marks).map(|part| part.trim().to_owned()).filter(|part| !part.is_empty()).collect(),
         _ => Vec::new(),
     }
+}
+
+fn flat(terms: &[Value]) -> Vec<Value> {
+    let each = |term: &Value| match term {
+        Value::List(inner) => flat(inner),
+        other => vec![other.clone()],
+    };
+    terms.iter().flat_map(each).collect()
+}
+
+fn in_folders(folders: &[String], files: Vec<String>) -> Vec<String> {
+    if folders.is_empty() {
+        return files;
+    }
+    folders.iter().flat_map(|folder| files.iter().map(move |file| format!("{}/{file}", folder.trim_end_matches('/')))).collect()
 }
 
 fn first_found(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let mut skip = request.flag("skip", false);
     let mut candidates = Vec::new();
     let (files, paths) = (request.option("files"), request.option("paths"));
-    let mut terms: Vec<Value> = Vec::new();
-    for term in &request.terms {
-        match term {
-            Value::List(inner) => terms.extend(inner.iter().cloned()),
-            other => terms.push(other.clone()),
-        }
+    let mut terms = flat(&request.terms);
+    if terms.is_empty() && files.is_some() {
+        terms.extend(files);
+        terms = flat(&terms);
     }
-    if files.is_some() || paths.is_some() {
-        terms.push(Value::map([("files", files.unwrap_or(Value::Null)), ("paths", paths.unwrap_or(Value::Null))]));
-    }
+    let general = texts(paths.as_ref(), &[',', ':', ';']);
     for term in &terms {
         match term {
             Value::Map(map) => {
                 skip |= map.get("skip").and_then(crate::value::arguments::to_bool).unwrap_or(false);
-                let (files, paths) = (texts(map.get("files")), texts(map.get("paths")));
-                match (files.is_empty(), paths.is_empty()) {
-                    (false, false) => candidates.extend(
-                        paths.iter().flat_map(|path| files.iter().map(move |file| format!("{}/{file}", path.trim_end_matches('/')))),
-                    ),
-                    (false, true) => candidates.extend(files),
-                    (true, _) => candidates.extend(paths),
-                }
+                let (files, paths) = (texts(map.get("files"), &[',', ';']), texts(map.get("paths"), &[',', ':', ';']));
+                candidates.extend(in_folders(&paths, files));
             }
-            Value::Str(name) => candidates.push(name.to_string()),
-            other => return fail(format!("`first_found` takes names of files, not {}", other.type_name())),
+            Value::Str(_) => candidates.extend(in_folders(&general, texts(Some(term), &[',', ';']))),
+            other => return fail(format!("`first_found` takes names of files and dictionaries with `files`, not '{}'", other.type_name())),
         }
     }
     let world = request.run.engine.world();
@@ -207,114 +207,109 @@ fn lines(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     Ok(out)
 }
 
-fn ini(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
-    options_in_terms(request, &["file", "section", "type", "default", "re", "encoding"]);
-    let file = request.text("file").unwrap_or_else(|| "ansible.ini".to_owned());
-    let section = request.text("section").unwrap_or_else(|| "global".to_owned());
-    let properties = request.text("type").is_some_and(|kind| kind == "properties");
-    let default = request.option("default");
-    let by_pattern = request.flag("re", false);
-    let case_sensitive = request.flag("case_sensitive", false);
-    let allow_none = request.flag("allow_none", false);
-    request.text("encoding");
-    let text = read(request.run, "files", &file)?;
-    let mut current = String::new();
-    let mut entries = Vec::new();
-    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
-        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-            name.clone_into(&mut current);
-        } else if let Some((key, value)) = line.split_once(['=', ':'])
-            && (properties || current == section)
-        {
-            entries.push((key.trim().to_owned(), value.trim().to_owned()));
-        } else if !line.contains(['=', ':']) && allow_none {
-            if properties || current == section {
-                entries.push((line.to_owned(), String::new()));
+/// Splits at blanks outside of quotes.
+pub(super) fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (None, '"' | '\'') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (None, ' ' | '\n') => {
+                words.push(String::new());
+                continue;
             }
-        } else if !line.contains(['=', ':']) {
-            return fail(format!("`ini`: the line `{line}` of `{file}` is no `key = value`; `allow_none=true` lets it be"));
+            _ => {}
+        }
+        if let Some(word) = words.last_mut() {
+            word.push(c);
         }
     }
-    let mut out = Vec::new();
-    for term in &request.terms {
-        let key = term.to_string();
-        if by_pattern {
-            let regex = crate::vars::filters::regex::compiled(&format!("\\A(?:{key})"), true, false, false)?;
-            out.extend(entries.iter().filter(|(name, _)| regex.is_match(name).unwrap_or(false)).map(|(_, value)| Value::str(value)));
-            continue;
-        }
-        match entries.iter().rev().find(|(name, _)| if case_sensitive { *name == key } else { name.eq_ignore_ascii_case(&key) }) {
-            Some((_, value)) => out.push(Value::str(value)),
-            None => out.push(default.clone().unwrap_or_else(|| Value::str(""))),
-        }
-    }
-    Ok(out)
+    words.retain(|word| !word.is_empty());
+    words
 }
 
-/// Takes `name=value` words out of the first term, as in `'key file=a.csv col=2'`: the old way to give options.
-fn options_in_terms(request: &mut Request<'_, '_>, names: &[&'static str]) {
-    for term in &mut request.terms {
-        let text = term.to_string();
-        let is_option = |word: &&str| word.split_once('=').is_some_and(|(name, _)| names.contains(&name));
-        let options: Vec<String> = text.split_whitespace().filter(is_option).map(str::to_owned).collect();
-        if options.is_empty() {
-            continue;
+/// How `csvfile` reads; terms may change it from there on.
+struct Table {
+    file: String,
+    delimiter: String,
+    column: usize,
+    key_column: usize,
+    default: Option<Value>,
+}
+
+impl Table {
+    fn set(&mut self, name: &str, value: Value) -> Outcome<()> {
+        let number = |value: &Value| match value.to_string().parse::<usize>() {
+            Ok(number) => Ok(number),
+            Err(_) => fail(format!("the option `{name}` has an invalid value: `{value}` is not the number of a column, from 0")),
+        };
+        match name {
+            "file" => self.file = value.to_string(),
+            "delimiter" => self.delimiter = value.to_string(),
+            "col" => self.column = number(&value)?,
+            "keycol" => self.key_column = number(&value)?,
+            "default" => self.default = Some(value),
+            // Texts are UTF-8.
+            "encoding" => {}
+            other => return fail(format!("'{other}' is not a valid option; there are file, delimiter, col, keycol, default and encoding")),
         }
-        let key: Vec<&str> = text.split_whitespace().filter(|word| !is_option(word)).collect();
-        *term = Value::from(key.join(" "));
-        for option in options {
-            if let Some((name, value)) = option.split_once('=') {
-                request.options.push((name.into(), Value::str(value)));
+        Ok(())
+    }
+
+    fn find(&self, run: &Evaluator<'_>, key: &str) -> Outcome<Option<Value>> {
+        let text = read(run, "files", &self.file)?;
+        let delimiter = match self.delimiter.as_str() {
+            "TAB" | "\\t" => b'\t',
+            other => match other.as_bytes() {
+                [one] => *one,
+                _ => return fail(format!("the delimiter is one character of ASCII, or TAB, not `{other}`")),
+            },
+        };
+        let mut rows = csv::ReaderBuilder::new().has_headers(false).flexible(true).delimiter(delimiter).from_reader(text.as_bytes());
+        for row in rows.records() {
+            let Ok(row) = row else { return fail(format!("`{}` is no table", self.file)) };
+            if row.get(self.key_column) == Some(key) {
+                return match row.get(self.column) {
+                    Some(cell) => Ok(Some(Value::str(cell))),
+                    None => fail(format!("the line of `{key}` in `{}` has no column {}", self.file, self.column)),
+                };
             }
         }
+        Ok(self.default.clone())
     }
 }
 
 fn csvfile(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
-    options_in_terms(request, &["file", "delimiter", "col", "keycol", "default", "encoding"]);
-    let file = request.text("file").unwrap_or_else(|| "ansible.csv".to_owned());
-    let delimiter = match request.text("delimiter").unwrap_or_else(|| "TAB".to_owned()).as_str() {
-        "TAB" | "\\t" | "\t" => '\t',
-        other => other.chars().next().unwrap_or('\t'),
-    };
-    let column = request.option("col").and_then(|column| column.to_string().parse::<usize>().ok()).unwrap_or(1);
-    let key_column = request.option("keycol").and_then(|column| column.to_string().parse::<usize>().ok()).unwrap_or(0);
-    let default = request.option("default");
-    request.text("encoding");
-    let text = read(request.run, "files", &file)?;
-    let rows: Vec<Vec<String>> = text.lines().map(|line| fields(line, delimiter)).collect();
-    let mut out = Vec::new();
-    for term in &request.terms {
-        let key = term.to_string();
-        let found = rows.iter().find(|row| row.get(key_column) == Some(&key)).and_then(|row| row.get(column));
-        out.extend(found.map(Value::str).or_else(|| default.clone()));
-    }
-    Ok(out)
-}
-
-/// Splits a line of CSV; a quoted field may hold the delimiter.
-fn fields(line: &str, delimiter: char) -> Vec<String> {
-    let mut out = vec![String::new()];
-    let mut quoted = false;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '"' if quoted && chars.peek() == Some(&'"') => {
-                chars.next();
-                if let Some(field) = out.last_mut() {
-                    field.push('"');
-                }
-            }
-            '"' => quoted = !quoted,
-            c if c == delimiter && !quoted => out.push(String::new()),
-            c => {
-                if let Some(field) = out.last_mut() {
-                    field.push(c);
-                }
-            }
+    let mut table = Table { file: "ansible.csv".to_owned(), delimiter: "TAB".to_owned(), column: 1, key_column: 0, default: None };
+    for name in ["file", "delimiter", "col", "keycol", "default", "encoding"] {
+        if let Some(value) = request.option(name) {
+            table.set(name, value)?;
         }
     }
-    out
+    if request.terms.is_empty() {
+        return fail("Search key is required but was not found");
+    }
+    let mut out = Vec::new();
+    for term in &request.terms {
+        let mut key = Vec::new();
+        for word in words(&term.to_string()) {
+            match word.split_once('=') {
+                Some((name, value)) if !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+                    table.set(name, Value::str(value.trim_matches(['"', '\''])))?;
+                }
+                _ => key.push(word),
+            }
+        }
+        if key.is_empty() {
+            return fail("Search key is required but was not found");
+        }
+        match table.find(request.run, &key.join(" "))? {
+            Some(Value::List(several)) => out.extend(several.iter().cloned()),
+            found => out.extend(found),
+        }
+    }
+    Ok(out)
 }
 
 /// Returns the value of a live one, for a lookup that takes variables.

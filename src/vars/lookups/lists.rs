@@ -22,17 +22,7 @@ pub(super) const LOOKUPS: &[Lookup] = &[
     lookup("nested", nested_rows),
     lookup("cartesian", |request| nested(&lists(request)?)),
     lookup("together", together),
-    lookup("subelements", |request| {
-        let flags = request.terms.get(2).and_then(|flags| flags.get("skip_missing").cloned());
-        let skip = flags.as_ref().and_then(crate::value::arguments::to_bool).unwrap_or(false);
-        match request.terms.as_slice() {
-            [of, path, ..] => {
-                let pairs = subelements(of, path, skip)?;
-                Ok(pairs.into_iter().map(|pair| without_key(pair, path)).collect())
-            }
-            _ => fail("`subelements` takes a list and the name of a key"),
-        }
-    }),
+    lookup("subelements", with_subelements),
     lookup("sequence", sequence),
     lookup("random_choice", |request| {
         let items = &request.terms;
@@ -40,6 +30,28 @@ pub(super) const LOOKUPS: &[Lookup] = &[
         Ok(items.get(at).cloned().into_iter().collect())
     }),
 ];
+
+/// Pairs of an item and one of its sub-items. What was skipped, as a registered result says, has none.
+fn with_subelements(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    let (of, path, flags) = match request.terms.as_slice() {
+        [of, path] => (of, path, None),
+        [of, path, flags] => (of, path, Some(flags)),
+        _ => return fail("`subelements` expects a list of two or three items: a list, the name of a key, and flags"),
+    };
+    let skip = match flags {
+        None => false,
+        Some(Value::Map(flags)) => flags.get("skip_missing").and_then(crate::value::arguments::to_bool).unwrap_or(false),
+        Some(_) => return fail("the optional third item must be a dict with flags, such as `skip_missing: true`"),
+    };
+    let was_skipped = |item: &Value| item.get("skipped").is_some_and(|skipped| *skipped != Value::Bool(false));
+    let of = match of {
+        skipped if was_skipped(skipped) => return Ok(Vec::new()),
+        Value::List(items) => Value::list(items.iter().filter(|item| !was_skipped(item)).cloned()),
+        Value::Map(map) => Value::list(map.values().filter(|item| !was_skipped(item)).cloned()),
+        other => other.clone(),
+    };
+    Ok(subelements(&of, path, skip)?.into_iter().map(|pair| without_key(pair, path)).collect())
+}
 
 /// The lookup takes the sub-items out of their item; the filter of the same name leaves them in.
 fn without_key(pair: Value, path: &Value) -> Value {
@@ -100,6 +112,9 @@ fn lists(request: &Request<'_, '_>) -> Outcome<Vec<Vec<Value>>> {
 }
 
 fn together(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
+    if request.terms.is_empty() {
+        return fail("with_together requires at least one element in each list");
+    }
     let lists = lists(request)?;
     let count = lists.iter().map(Vec::len).max().unwrap_or(0);
     let row = |at: usize| lists.iter().map(|list| list.get(at).cloned().unwrap_or(Value::Null)).collect::<Vec<_>>();
@@ -126,18 +141,18 @@ fn nested_rows(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
 
 /// The numbers of one `sequence`, as text.
 fn sequence(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
-    let mut settings = request.rest();
+    let general = request.rest();
     let mut out = Vec::new();
     if request.terms.is_empty() {
-        return numbers(&settings);
+        return if general.is_empty() { Ok(out) } else { numbers(&general) };
     }
     for term in request.terms.clone() {
+        let mut settings = general.clone();
         match term {
             Value::Map(map) => settings.extend(map.iter().map(|(key, value)| (key.clone(), value.clone()))),
             other => settings.extend(parsed(&other.to_string())?),
         }
         out.extend(numbers(&settings)?);
-        settings.clear();
     }
     Ok(out)
 }
@@ -173,11 +188,14 @@ fn numbers(settings: &Map) -> Outcome<Vec<Value>> {
             Some(digits) => i64::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        parsed.map_or_else(|_| fail(format!("`sequence` takes whole numbers; `{name}` is `{text}`")), |number| Ok(Some(number)))
+        parsed.map_or_else(
+            |_| fail(format!("the option `{name}` of `sequence` has an invalid value: `{text}` is no whole number")),
+            |number| Ok(Some(number)),
+        )
     };
     for name in settings.keys() {
         if !matches!(name.as_str(), Some("start" | "end" | "count" | "stride" | "format")) {
-            return fail(format!("`sequence` takes start, end, count, stride and format, not `{name}`"));
+            return fail(format!("unrecognized arguments to with_sequence: {name}; there are start, end, count, stride and format"));
         }
     }
     let start = number("start")?.unwrap_or(1);
@@ -185,16 +203,27 @@ fn numbers(settings: &Map) -> Outcome<Vec<Value>> {
     let end = match (number("end")?, number("count")?) {
         (Some(end), None) => end,
         (None, Some(0)) => return Ok(Vec::new()),
-        (None, Some(count)) => start + (count - 1) * stride,
-        _ => return fail("`sequence` takes either `end` or `count`"),
+        // As Ansible counts, which with a negative stride makes two more than were asked for.
+        (None, Some(count)) => start + count * stride - 1,
+        (None, None) => return fail("must specify count or end in with_sequence"),
+        (Some(_), Some(_)) => return fail("can't specify both count and end in with_sequence"),
     };
-    if stride == 0 || (stride > 0 && end < start) || (stride < 0 && end > start) {
-        return if stride == 0 { Ok(Vec::new()) } else { fail("`sequence` never reaches its end: give `stride` the other sign") };
+    if stride == 0 {
+        return Ok(Vec::new());
+    }
+    if stride > 0 && end < start {
+        return fail("to count backwards make stride negative");
+    }
+    if stride < 0 && end > start {
+        return fail("to count forward don't make stride negative");
     }
     if (end - start) / stride > 1_000_000 {
         return fail("`sequence` would have more than a million items");
     }
     let format = settings.get("format").map_or_else(|| "%d".to_owned(), ToString::to_string);
+    if !format.contains('%') {
+        return fail(format!("bad formatting string: {format}"));
+    }
     let mut out = Vec::new();
     let mut at = start;
     while (stride > 0 && at <= end) || (stride < 0 && at >= end) {

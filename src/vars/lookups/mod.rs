@@ -9,9 +9,11 @@ use crate::vars::template::call::Arguments;
 use crate::vars::template::live::{Halt, Live, Outcome, fail};
 
 pub(in crate::vars) mod files;
+mod ini;
 pub(in crate::vars) mod lists;
 mod secrets;
 mod settings;
+mod url;
 
 /// A lookup of the table.
 pub(in crate::vars) struct Lookup {
@@ -23,7 +25,7 @@ const fn lookup(name: &'static str, run: fn(&mut Request<'_, '_>) -> Outcome<Vec
     Lookup { name, run }
 }
 
-const ALL: &[&[Lookup]] = &[files::LOOKUPS, lists::LOOKUPS, secrets::LOOKUPS, settings::LOOKUPS];
+const ALL: &[&[Lookup]] = &[files::LOOKUPS, ini::LOOKUPS, lists::LOOKUPS, secrets::LOOKUPS, settings::LOOKUPS, url::LOOKUPS];
 
 /// One call of a lookup.
 pub(in crate::vars) struct Request<'r, 'e> {
@@ -75,6 +77,18 @@ pub(in crate::vars) fn call(run: &Evaluator<'_>, mut arguments: Arguments, list:
             .did_you_mean(name.rsplit('.').next().unwrap_or(&name), names)
             .into());
     };
+    // What is undefined is a fine default of `env`: it fails only where it is used.
+    let undefined = arguments
+        .named
+        .iter()
+        .position(|(name, value)| lookup.name == "env" && &**name == "default" && matches!(value, Live::Undefined(_)));
+    let undefined = undefined.map(|at| arguments.named.remove(at).1);
+    if let Some(undefined) = undefined {
+        let names = arguments.positional.iter().map(|term| run.text(term)).collect::<Outcome<Vec<_>>>()?;
+        if names.iter().any(|name| run.engine.world().env(name).is_none()) {
+            return Ok(undefined);
+        }
+    }
     let options = crate::vars::filters::plain_named(run, &arguments)?;
     let terms = arguments.positional.iter().map(|term| run.known(term)).collect::<Outcome<Vec<_>>>()?;
     let mut request = Request { run, terms, options };
@@ -96,8 +110,9 @@ pub(in crate::vars) fn call(run: &Evaluator<'_>, mut arguments: Arguments, list:
         }
         Err(other) => return Err(other),
     };
-    if let Some((name, _)) = request.options.first() {
-        return fail(format!("the lookup `{}` has no option `{name}`", lookup.name));
+    // As in Ansible, an option too much does no harm; but it may be a misspelt one.
+    for (name, _) in &request.options {
+        run.engine.world().warn(&format!("the lookup `{}` has no option `{name}`: it is not heeded", lookup.name));
     }
     if want_list {
         return Ok(Live::Value(Value::list(found)));

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::value::Value;
 use crate::vars::filters::crypt::{Settings, hashed};
+use crate::vars::filters::dice::Dice;
 use crate::vars::template::live::{Outcome, fail};
 
 use super::{Lookup, Request, lookup};
@@ -14,13 +15,10 @@ fn password(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let terms = request.terms.clone();
     let (length, chars) = (request.text("length"), request.option("chars"));
     let (encrypt, seed, ident) = (request.text("encrypt"), request.text("seed"), request.text("ident"));
-    if seed.is_some() || ident.is_some() {
-        return fail("`password` takes no `seed` and no `ident` here: passwords are random");
-    }
     let mut out = Vec::new();
     for term in terms {
         let term = term.to_string();
-        let (mut length, mut encrypt) = (length.clone(), encrypt.clone());
+        let (mut length, mut encrypt, mut seed, mut ident) = (length.clone(), encrypt.clone(), seed.clone(), ident.clone());
         let mut chars: Option<Vec<String>> = chars.as_ref().map(sets);
         let mut words = term.split_whitespace();
         let mut path = words.next().unwrap_or_default().to_owned();
@@ -29,9 +27,8 @@ fn password(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
                 Some(("length", value)) => length = Some(value.to_owned()),
                 Some(("chars", value)) => chars = Some(sets(&Value::str(value))),
                 Some(("encrypt", value)) => encrypt = Some(value.to_owned()),
-                Some((name, _)) if ["seed", "ident"].contains(&name) => {
-                    return fail(format!("`password` takes no `{name}` here: passwords are random"));
-                }
+                Some(("seed", value)) => seed = Some(value.to_owned()),
+                Some(("ident", value)) => ident = Some(value.to_owned()),
                 _ => path = format!("{path} {word}"),
             }
         }
@@ -40,47 +37,74 @@ fn password(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
             _ => return fail("`password` takes a length of at least 1"),
         };
         let alphabet = alphabet(&chars.unwrap_or_else(|| ["ascii_letters", "digits", ".,:-_"].map(str::to_owned).to_vec()));
-        out.push(one(request, &path, length, &alphabet, encrypt.as_deref().filter(|kind| !kind.is_empty()))?);
+        let mut dice = Dice::new(seed.map(Value::from).as_ref());
+        let made: String = (0..length).filter_map(|_| dice.pick(&alphabet)).collect();
+        let kind = encrypt.filter(|kind| !kind.is_empty());
+        out.push(one(request, &path, made, kind.as_deref(), ident.filter(|ident| !ident.is_empty()))?);
     }
     Ok(out)
 }
 
-fn one(request: &Request<'_, '_>, path: &str, length: usize, alphabet: &[char], encrypt: Option<&str>) -> Outcome<Value> {
+/// Returns the password that `path` keeps, or else `made`, which is kept there, with what its hash needs to stay the same.
+fn one(request: &Request<'_, '_>, path: &str, made: String, encrypt: Option<&str>, ident: Option<String>) -> Outcome<Value> {
     let world = request.run.engine.world();
-    if alphabet.is_empty() {
+    if made.is_empty() {
         return fail("`password` has no characters to choose from");
     }
-    let letters: String = (0..length).filter_map(|_| alphabet.get(rand::random_range(0..alphabet.len()))).collect();
     let in_file = path != "/dev/null";
     let full: PathBuf = world.folder().join(path);
     let known = if in_file && world.stat(&full, true).is_some() {
         match world.read(&full) {
-            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).trim_end_matches('\n').to_owned()),
+            Ok(bytes) => Some(String::from_utf8_lossy(&bytes).trim_end().to_owned()),
             Err(why) => return fail(format!("cannot read `{}`: {why}", full.display())),
         }
     } else {
         None
     };
-    let (password, salt) = match &known {
-        Some(text) => {
-            text.split_once(" salt=").map_or((text.clone(), None), |(password, salt)| (password.to_owned(), Some(salt.to_owned())))
-        }
-        None => (letters, None),
-    };
+    let (password, salt, kept_ident) = known.as_deref().map_or((made, None, None), parted);
+    if let (Some(asked), Some(kept)) = (&ident, &kept_ident)
+        && asked != kept
+    {
+        return fail(format!("`password` is asked for the ident `{asked}`, but `{}` keeps a password with `{kept}`", full.display()));
+    }
+    let is_bcrypt = encrypt.is_some_and(|kind| matches!(kind.trim_end_matches("_crypt"), "bcrypt" | "blowfish"));
+    let ident = kept_ident.clone().or(ident).or_else(|| is_bcrypt.then(|| "2b".to_owned()));
     world.secret(&password);
-    let hash = encrypt
-        .map(|kind| hashed(&password, &Settings { kind: kind.to_owned(), salt: salt.clone(), ..Settings::default() }))
-        .transpose()?;
-    let salt_used = hash.as_ref().and_then(|hash| hash.rsplit('$').nth(1)).map(str::to_owned);
-    if in_file && (known.is_none() || (salt.is_none() && salt_used.is_some())) {
-        let line = salt_used.map_or_else(|| format!("{password}\n"), |salt| format!("{password} salt={salt}\n"));
-        if let Err(why) = world.keep(&full, &line) {
+    let hash = encrypt.map(|kind| {
+        let settings = Settings { kind: kind.to_owned(), salt: salt.clone(), ident: ident.clone(), ..Settings::default() };
+        hashed(&password, &settings)
+    });
+    let hash = hash.transpose()?;
+    let salt_used = hash.as_ref().and_then(|hash| hash.rsplit('$').next()).and_then(|last| match is_bcrypt {
+        // The salt of bcrypt has no end of its own.
+        true => last.get(..22),
+        false => hash.as_ref().and_then(|hash| hash.rsplit('$').nth(1)),
+    });
+    let grows = (salt.is_none() && salt_used.is_some()) || (is_bcrypt && kept_ident.is_none());
+    if in_file && (known.is_none() || grows) {
+        let mut line = password.clone();
+        if let Some(salt) = salt.as_deref().or(salt_used) {
+            line += &format!(" salt={salt}");
+            line += &ident.map(|ident| format!(" ident={ident}")).unwrap_or_default();
+        }
+        if let Err(why) = world.keep(&full, &format!("{line}\n")) {
             return fail(format!("cannot keep the password in `{}`: {why}", full.display()));
         }
     }
     let result = hash.unwrap_or(password);
     world.secret(&result);
     Ok(Value::from(result))
+}
+
+/// Takes a line apart: the password, the salt and the ident of its hash.
+fn parted(line: &str) -> (String, Option<String>, Option<String>) {
+    match line.rsplit_once(" salt=") {
+        None => (line.to_owned(), None, None),
+        Some((password, rest)) => match rest.rsplit_once(" ident=") {
+            None => (password.to_owned(), Some(rest.to_owned()), None),
+            Some((salt, ident)) => (password.to_owned(), Some(salt.to_owned()), Some(ident.to_owned())),
+        },
+    }
 }
 
 fn sets(value: &Value) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use crate::source::Diagnostic;
 use crate::value::Value;
-use crate::vars::template::live::{Halt, Live, Outcome, fail};
+use crate::vars::template::live::{Halt, Outcome, fail};
 
 use super::files::settled;
 use super::{Lookup, Request, lookup};
@@ -29,7 +29,7 @@ fn vars(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let default = request.option("default");
     let mut out = Vec::new();
     for term in &request.terms {
-        let Some(name) = term.as_str() else { return fail("`vars` takes names of variables") };
+        let Some(name) = term.as_str() else { return fail(format!("Variable name must be 'str' not '{}'", term.type_name())) };
         let found = match request.run.variable(name)? {
             Some(live) => Some(settled(request.run, &live)?),
             None => default.clone(),
@@ -38,7 +38,7 @@ fn vars(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
             Some(value) => out.push(value),
             None => {
                 let names = request.run.vars.names();
-                let error = Diagnostic::error(format!("`vars`: there is no variable `{name}`"));
+                let error = Diagnostic::error(format!("No variable named '{name}' was found"));
                 return Err(error.did_you_mean(name, names.iter().map(String::as_str)).into());
             }
         }
@@ -50,7 +50,16 @@ fn varnames(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
     let names = request.run.vars.names();
     let mut out = Vec::new();
     for term in &request.terms {
-        let regex = crate::vars::filters::regex::compiled(&term.to_string(), false, false, false)?;
+        let Some(pattern) = term.as_str() else {
+            return fail(format!("Invalid setting identifier, '{term}' is not a string, it is a '{}'", term.type_name()));
+        };
+        let regex = crate::vars::filters::regex::compiled(pattern, false, false, false).map_err(|halt| match halt {
+            Halt::Error(wrong) => {
+                let why = if pattern.starts_with(['*', '+', '?']) { "nothing to repeat" } else { &wrong.message };
+                Diagnostic::error(format!("Unable to use '{pattern}' as a search parameter: {why}")).into()
+            }
+            other => other,
+        })?;
         out.extend(names.iter().filter(|name| regex.is_match(name).unwrap_or(false)).map(Value::str));
     }
     Ok(out)
@@ -104,30 +113,10 @@ fn of_plugin(kind: &str, plugin: &str, name: &str) -> Option<Value> {
 }
 
 fn hostnames(request: &mut Request<'_, '_>) -> Outcome<Vec<Value>> {
-    let Some(groups) = request.run.variable("groups")? else { return fail("`inventory_hostnames` needs an inventory") };
-    let mut out: Vec<Value> = Vec::new();
-    for part in request.terms.iter().flat_map(|term| term.to_string().split([':', ',']).map(str::to_owned).collect::<Vec<_>>()) {
-        let (drop, name) = part.strip_prefix('!').map_or((false, part.as_str()), |name| (true, name));
-        if name.contains(['*', '?', '[', '~', '&']) && name != "*" {
-            return fail(format!("`inventory_hostnames` takes names of groups and hosts here, not the pattern `{part}`"));
-        }
-        let group = request.run.item(&groups, &Live::str(if name == "*" { "all" } else { name }))?;
-        let hosts = match group {
-            Some(group) => match request.run.known(&group)? {
-                Value::List(hosts) => hosts.to_vec(),
-                _ => return Err(Halt::from(Diagnostic::error("`groups` holds no lists of hosts"))),
-            },
-            None => vec![Value::str(name)],
-        };
-        if drop {
-            out.retain(|host| !hosts.contains(host));
-        } else {
-            for host in hosts {
-                if !out.contains(&host) {
-                    out.push(host);
-                }
-            }
-        }
+    let world = request.run.engine.world();
+    let patterns: Vec<String> = request.terms.iter().map(ToString::to_string).collect();
+    match world.select(&patterns.join(",")) {
+        Ok(hosts) => Ok(hosts.into_iter().map(Value::from).collect()),
+        Err(why) => fail(format!("`inventory_hostnames`: {why}")),
     }
-    Ok(out)
 }

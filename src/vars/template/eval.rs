@@ -221,11 +221,11 @@ impl Evaluator<'_> {
             }
             Live::Value(Value::List(items)) => format!("{path} has no item {name}: it has {}", items.len()),
             Live::List(items) => format!("{path} has no item {name}: it has {}", items.borrow().len()),
-            Live::Value(Value::Null) => format!("{path} is null, so it has no `{name}`"),
+            Live::Value(Value::Null) => format!("{path} is null, so it has no attribute '{name}'"),
             Live::Value(value @ (Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Str(_))) => {
-                format!("{path} is a {}, so it has no `{name}`", value.type_name())
+                format!("{path} is a {}, so it has no attribute '{name}'", value.type_name())
             }
-            _ => format!("{path} has no `{name}`"),
+            _ => format!("{path} has no attribute '{name}'"),
         };
         let keys = methods::key_names(self, of);
         let diagnostic = Diagnostic::error(message).did_you_mean(name, keys.iter().map(String::as_str));
@@ -243,6 +243,12 @@ impl Evaluator<'_> {
             && let Some(part) = [("grouper", key), ("list", group)].into_iter().find_map(|(own, part)| (own == name).then_some(part))
         {
             return Ok(Some(Live::Value(part.clone())));
+        }
+        if let Live::List(pair) = value
+            && let [key, group @ (Live::Value(Value::List(_)) | Live::List(_))] = pair.borrow().as_slice()
+            && let Some(part) = [("grouper", key), ("list", group)].into_iter().find_map(|(own, part)| (own == name).then_some(part))
+        {
+            return Ok(Some(part.clone()));
         }
         if let Some(found) = self.function_attribute(value, name)? {
             return Ok(Some(found));

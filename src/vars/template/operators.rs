@@ -140,7 +140,7 @@ fn repeated(length: usize, count: i64) -> Outcome<usize> {
 fn arithmetic(op: Binary, a: Number, b: Number) -> Outcome<Value> {
     let zero = b.float() == 0.0;
     if zero && matches!(op, Binary::Divide | Binary::FloorDivide | Binary::Remainder) {
-        return fail("division by zero");
+        return fail("Error rendering template: division by zero");
     }
     if let (Number::Int(a), Number::Int(b)) = (a, b) {
         let whole = match op {

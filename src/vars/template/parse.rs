@@ -128,7 +128,7 @@ fn syntax_error(error: &minijinja::Error, prepared: &Prepared) -> Wrong {
     let range = error.range().unwrap_or(0..0);
     let at = prepared.original(range.start, range.end);
     let detail = error.detail().unwrap_or("it cannot be read").to_owned();
-    let mut diagnostic = Diagnostic::error(format!("the template has a syntax error: {}", detail.trim_start_matches("syntax error: ")));
+    let mut diagnostic = Diagnostic::error(format!("Syntax error in template: {}", detail.trim_start_matches("syntax error: ")));
     if let Some(name) =
         detail.strip_prefix("unknown statement ").filter(|name| name.starts_with("end") || *name == "else" || *name == "elif")
     {
@@ -402,6 +402,15 @@ impl Lower<'_> {
     }
 
     fn arguments(&mut self, arguments: &[mj::CallArg<'_>]) -> Result<Vec<Argument>, Wrong> {
+        let mut names = Vec::new();
+        for argument in arguments {
+            let mj::CallArg::Kwarg(name, value) = argument else { continue };
+            if names.contains(name) {
+                let at = self.expression(value)?.at;
+                return Err(Wrong::new(at, format!("keyword argument repeated: {name}")));
+            }
+            names.push(*name);
+        }
         let lowered = arguments.iter().map(|argument| {
             Ok(match argument {
                 mj::CallArg::Pos(value) => Argument::Position(self.expression(value)?),

@@ -45,7 +45,7 @@ impl Evaluator<'_> {
         if let Some(at) = names.iter().position(|known| **known == *name) {
             let mut cycle: Vec<_> = names[at..].iter().map(|name| format!("`{name}`")).collect();
             cycle.push(format!("`{name}`"));
-            return fail(format!("variables go round in a circle: {}", cycle.join(" uses ")));
+            return fail(format!("Recursive loop detected in template: {}", cycle.join(" uses ")));
         }
         drop(names);
         self.resolving.borrow_mut().push(name.into());

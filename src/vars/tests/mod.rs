@@ -78,7 +78,7 @@ pub(in crate::vars) fn find(name: &str) -> Option<&'static Test> {
 /// Says that there is no such test.
 pub(in crate::vars) fn unknown(name: &str) -> Diagnostic {
     let names = ALL.iter().flat_map(|theme| theme.iter()).map(|test| test.name);
-    Diagnostic::error(format!("there is no test `{name}`")).did_you_mean(name.rsplit('.').next().unwrap_or(name), names)
+    Diagnostic::error(format!("No test named '{name}'")).did_you_mean(name.rsplit('.').next().unwrap_or(name), names)
 }
 
 /// Applies a test.

@@ -15,12 +15,15 @@ pub(super) const TESTS: &[Test] = &[
     known("urn", |given| Ok(address(given, Some("urn")))),
     known("vaulted_file", |given| {
         let path = std::path::PathBuf::from(given.subject.to_string());
-        match given.run.engine.world().read(&path) {
-            Ok(bytes) => Ok(bytes.starts_with(b"$ANSIBLE_VAULT;")),
+        match given.run.engine.world().is_vaulted_file(&path) {
+            Ok(is_vaulted) => Ok(is_vaulted),
             Err(why) => fail(format!("cannot read `{}`: {why}", path.display())),
         }
     }),
-    live("vault_encrypted", |_, subject, _| Ok(matches!(subject, Live::Value(Value::Str(text)) if text.starts_with("$ANSIBLE_VAULT;")))),
+    live("vault_encrypted", |run, subject, _| {
+        let Live::Value(Value::Str(text)) = subject else { return Ok(false) };
+        Ok(text.starts_with("$ANSIBLE_VAULT;") || run.engine.world().is_vaulted(text))
+    }),
 ];
 
 fn pattern(given: &Given<'_, '_>, default: &str) -> Outcome<bool> {

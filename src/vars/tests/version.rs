@@ -18,10 +18,11 @@ fn version(given: &Given<'_, '_>) -> Outcome<bool> {
     if strict.is_some() && kind.is_some() {
         return fail("`version` takes `strict` or `version_type`, not both");
     }
-    for text in [&own, &other] {
-        if text.trim().is_empty() {
-            return fail("`version` cannot compare an empty version");
-        }
+    if own.trim().is_empty() {
+        return fail("Input version value cannot be empty");
+    }
+    if other.trim().is_empty() {
+        return fail("Version parameter to compare against cannot be empty");
     }
     let kind = kind.unwrap_or_else(|| if strict == Some(true) { "strict" } else { "loose" }.to_owned());
     let order = match kind.as_str() {
