@@ -43,7 +43,7 @@
 //! - **Text from a host is never rendered.** Only texts of the user's own files become [`value::Value::Lazy`]. The tests of
 //!   `vars` and `tests/playbooks.rs` try to inject templates.
 //! - **No secret is told.** One [`value::secret::Redactor`] learns them all, and [`report::output::Output`] masks them in
-//!   everything that is written. `tests/flagship.rs` looks for the secrets of its site in what every run of it puts out.
+//!   everything that is written. `tests/flagship` looks for the secrets of its site in what every run of it puts out.
 //! - **A run can go on where it broke off.** Each step is in the journal ([`record`]) before the next begins, sealed where it may
 //!   hold secrets; a resumed run takes what is done from there. Guarded by `tests/resume.rs`.
 //! - **No panic on anything read.** Lints deny `unwrap` and `panic`; the readers of files are tested with mangled ones.

@@ -6,9 +6,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use windlass::change::kept::undo::hindrance;
 use windlass::change::probe::{FileKind, Stat};
 use windlass::change::{Change, Failure, Host, Mode, Outcome, Plan, Probe, carry_out, digest, run_module};
-use windlass::modules::{ALL, Controller, Entry, Example, Runs};
+use windlass::modules::{ALL, Controller, Entry, Example, ONE_WAY, Runs};
 use windlass::source::{Sources, yaml};
 use windlass::value::{Map, Value};
 
@@ -324,6 +325,23 @@ fn a_second_task_of_a_check_sees_what_the_first_foresaw() {
         {
             let second = trial.run(&mut host, Mode::Check);
             assert!(!second.changed && second.unknown.is_none(), "{}: {}: {:?}", trial.name, second.because, second.summary);
+        }
+    });
+}
+
+/// Modules that can be undone with some arguments only: which, a playbook's text tells.
+const AS_ASKED: &[&str] = &["elasticsearch_cross_cluster_api_key", "uri"];
+
+#[test]
+fn modules_that_cannot_be_undone_are_listed() {
+    for name in ONE_WAY {
+        assert!(ALL.iter().any(|entry| entry.name == *name), "there is no module `{name}`");
+    }
+    each_example(|trial, _| {
+        let check = trial.run(&mut Host::under(&trial.root()), Mode::Check);
+        let listed = ONE_WAY.contains(&trial.entry.name) || AS_ASKED.contains(&trial.entry.name);
+        if let Some(why) = check.foreseen.iter().find_map(hindrance) {
+            assert!(listed, "{} is not in ONE_WAY, and cannot be undone: {why}", trial.name);
         }
     });
 }

@@ -18,7 +18,7 @@ use super::line::{self, Line};
 use super::protocol::{FromAgent, RunIdentity, Task, ToAgent, Undo, VERSION};
 use crate::change::host::Blobs;
 use crate::change::kept::{Store, Work, store, undo};
-use crate::change::{Change, Failure, Host, Mode, Outcome, Probe, carry_out, jobs, keeper, programs, run_module, temporary};
+use crate::change::{Change, Failure, Host, Mode, Outcome, Probe as _, carry_out, jobs, keeper, programs, run_module, temporary};
 use crate::modules;
 
 /// How the line begins by which the controller finds the start of the conversation, after whatever login scripts print.
@@ -235,10 +235,7 @@ impl Agent {
             let outcome = match (&heard, &store) {
                 (Err(failure), _) => failed(failure.clone()),
                 (_, None) => failed(Failure::failed("nothing is kept of that run")),
-                (Ok(()), Some(store)) => {
-                    let plan = |probe: &dyn Probe| undo::plan(store, id, probe);
-                    guarded(|| run_module(plan, |plan, _, _| Ok(plan.values.clone()), host, *mode, *diff)).unwrap_or_else(failed)
-                }
+                (Ok(()), Some(store)) => guarded(|| undo::take_back(store, id, host, *mode, *diff)).unwrap_or_else(failed),
             };
             if let Some(work) = host.take_work() {
                 work.ended(std::slice::from_ref(&outcome));

@@ -364,6 +364,8 @@ pub enum Effect {
         /// What it prints; its return code is 0.
         stdout: Vec<u8>,
     },
+    /// All that changes is listed here, or belongs to what is: it can be put back as it was.
+    NothingElse,
     /// The answer to reads of URLs that start so is no longer known.
     UrlUnknown(String),
     /// A `GET` of exactly this URL answers 200 with this body then.

@@ -140,6 +140,7 @@ impl Overlay {
             Effect::UnitMayExist(name) => {
                 self.units_that_may_exist.insert(units::full_name(name));
             }
+            Effect::NothingElse => {}
             Effect::QueryUnknown(start) => self.queries.push(Query::Unknown(start.clone())),
             Effect::QueryPrints { argv, stdout } => {
                 self.queries.push(Query::Prints { argv: argv.clone(), stdout: stdout.clone() });

@@ -95,10 +95,10 @@ impl Ground {
             listener.tell(&Event::Warning { message });
         }
         let reach = hosts::Reach::new(listener.clone());
-        if let Some(identity) = kept.identity {
-            reach.work_for(identity);
+        if let Some(identity) = &kept.identity {
+            reach.work_for(identity.clone());
         }
-        let hands: Arc<dyn Hands> = Arc::new(Here::new(Arc::new(reach)));
+        let hands: Arc<dyn Hands> = Arc::new(Here::new(Arc::new(reach), kept.identity.as_ref()));
         let sources = self.loader.sources.clone();
         let library = Arc::new(Files::new(self.loader));
         let surroundings = Surroundings {

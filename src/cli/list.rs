@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::load::one_way::is_one_way;
 use crate::load::playbook::{Action, Item, Keywords, Play, Playbook, Role, Task};
 use crate::value::Value;
 
@@ -16,6 +17,44 @@ pub struct Wanted {
     pub tasks: bool,
     /// `--list-tags`.
     pub tags: bool,
+    /// Tasks that cannot be undone are marked.
+    pub one_way: bool,
+}
+
+/// A task of a listing.
+struct Row {
+    name: String,
+    tags: Vec<String>,
+    one_way: bool,
+}
+
+/// How many tasks are named that cannot be undone, before the rest is only counted.
+const NAMED: usize = 3;
+
+/// Returns a line about the tasks of these playbooks that cannot be undone; `None` where there are none. `selected` says whether tags
+/// are wanted.
+pub fn one_way(playbooks: &[Playbook], selected: impl Fn(&[String]) -> bool) -> Option<String> {
+    let plays = playbooks.iter().flat_map(|playbook| &playbook.plays);
+    let mut all = Vec::new();
+    for play in plays {
+        let mut rows = rows(play);
+        walk(&play.handlers, &play.keywords.tags, None, &mut rows);
+        all.extend(rows.into_iter().filter(|row| row.one_way && selected(&row.tags)).map(|row| row.name));
+    }
+    let count = all.len();
+    let mut names: Vec<String> = Vec::new();
+    for name in all {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let named = names.iter().take(NAMED).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let more = if names.len() > NAMED { ", ...; `--list-tasks` marks them" } else { "" };
+    match count {
+        0 => None,
+        1 => Some(format!("1 task of this run cannot be undone: {named}")),
+        count => Some(format!("{count} tasks of this run cannot be undone: {named}{more}")),
+    }
 }
 
 /// Returns the listing of a playbook, under the path that the user typed. `hosts_of` tells a play's hosts, `selected` whether tags are wanted.
@@ -39,13 +78,14 @@ pub fn playbook(
             lines.extend(hosts.iter().map(|host| format!("      {host}")));
         }
         let rows = rows(play);
-        let kept = || rows.iter().filter(|(_, tags)| selected(tags));
+        let kept = || rows.iter().filter(|row| selected(&row.tags));
         if wanted.tasks {
             lines.push("    tasks:".to_owned());
-            lines.extend(kept().map(|(name, task_tags)| format!("      {name}\tTAGS: {}", tags(task_tags))));
+            let mark = |row: &Row| if row.one_way && wanted.one_way { "\tcannot be undone" } else { "" };
+            lines.extend(kept().map(|row| format!("      {}\tTAGS: {}{}", row.name, tags(&row.tags), mark(row))));
         }
         if wanted.tags {
-            let all: BTreeSet<_> = kept().flat_map(|(_, tags)| tags.iter().cloned()).collect();
+            let all: BTreeSet<_> = kept().flat_map(|row| row.tags.iter().cloned()).collect();
             lines.push(format!("      TASK TAGS: {}", tags(&all.into_iter().collect::<Vec<_>>())));
         }
     }
@@ -64,8 +104,8 @@ fn tags(tags: &[String]) -> String {
     format!("[{}]", sorted.into_iter().collect::<Vec<_>>().join(", "))
 }
 
-/// Returns name and tags of each task of a play, in the order they run.
-fn rows(play: &Play) -> Vec<(String, Vec<String>)> {
+/// Returns each task of a play, in the order they run.
+fn rows(play: &Play) -> Vec<Row> {
     let mut rows = Vec::new();
     walk(&play.pre_tasks, &play.keywords.tags, None, &mut rows);
     for r#use in &play.roles {
@@ -78,7 +118,7 @@ fn rows(play: &Play) -> Vec<(String, Vec<String>)> {
     rows
 }
 
-fn of_role(role: &Arc<Role>, inherited: &[String], rows: &mut Vec<(String, Vec<String>)>) {
+fn of_role(role: &Arc<Role>, inherited: &[String], rows: &mut Vec<Row>) {
     for dependency in &role.dependencies {
         if let Some(role) = &dependency.role {
             of_role(role, &joined(inherited, &dependency.keywords), rows);
@@ -93,7 +133,7 @@ fn joined(inherited: &[String], keywords: &Keywords) -> Vec<String> {
     all
 }
 
-fn walk(items: &[Item], inherited: &[String], role: Option<&str>, rows: &mut Vec<(String, Vec<String>)>) {
+fn walk(items: &[Item], inherited: &[String], role: Option<&str>, rows: &mut Vec<Row>) {
     for item in items {
         match item {
             Item::Block(block) => {
@@ -109,7 +149,9 @@ fn walk(items: &[Item], inherited: &[String], role: Option<&str>, rows: &mut Vec
                     walk(items, &tags, role, rows);
                 }
             }
-            Item::Task(task) => rows.push((title(task, role), joined(inherited, &task.keywords))),
+            Item::Task(task) => {
+                rows.push(Row { name: title(task, role), tags: joined(inherited, &task.keywords), one_way: is_one_way(task) });
+            }
         }
     }
 }

@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::change::Difference;
+use crate::change::diff::unified;
 use crate::record::plan::{Keys, Part, Plan, Step};
 use crate::report::json::status_word;
 use crate::value::Map;
+use crate::value::secret::Redactor;
 
 /// What differs: for each host, or for the files, a line or more for each difference.
 pub(super) type Moved = BTreeMap<String, Vec<String>>;
@@ -13,7 +16,7 @@ pub(super) type Moved = BTreeMap<String, Vec<String>>;
 const FILES: &str = "";
 
 /// Compares what was approved with how it is now.
-pub(super) fn compare(plan: &Plan, files: &BTreeMap<String, String>, now: &[Step], keys: &Keys) -> Moved {
+pub(super) fn compare(plan: &Plan, files: &BTreeMap<String, String>, now: &[Step], keys: &Keys, redactor: &Redactor) -> Moved {
     let mut moved = Moved::new();
     let mut note = |host: &str, line: String| moved.entry(host.to_owned()).or_default().push(line);
     for (path, hash) in &plan.head.files {
@@ -34,7 +37,7 @@ pub(super) fn compare(plan: &Plan, files: &BTreeMap<String, String>, now: &[Step
             Some(other) => {
                 let why = differences(step, other, keys);
                 if !why.is_empty() {
-                    note(&step.host, told(step, Some(step), Some(other), &why));
+                    note(&step.host, told(step, Some(step), Some(other), &why) + &state(step, other, redactor));
                 }
             }
         }
@@ -69,6 +72,29 @@ fn told(step: &Step, approved: Option<&Step>, now: Option<&Step>, why: &[String]
     };
     let why = if why.is_empty() { String::new() } else { format!("\n  {}", why.join("; ")) };
     format!("{} ({}){why}\n  approved: {}\n  now:      {}", step.task, step.place, state(approved), state(now))
+}
+
+/// Returns how what a step would change differs from what it was when the plan was approved.
+fn state(approved: &Step, now: &Step, redactor: &Redactor) -> String {
+    let mut text = String::new();
+    for found in &now.diff {
+        let was = approved.diff.iter().find(|was| was.before_header == found.before_header);
+        let difference = match was {
+            // What it would do was not approved at all.
+            None => found.clone(),
+            // The plan has its texts masked.
+            Some(was) if found.note.is_none() && was.note.is_none() => Difference {
+                before_header: format!("{} when the plan was approved", was.before_header),
+                after_header: format!("{} now", was.before_header),
+                before: was.before.clone(),
+                after: redactor.mask(&found.before),
+                note: None,
+            },
+            Some(_) => continue,
+        };
+        text.push_str(&unified(&difference));
+    }
+    text.lines().map(|line| format!("\n    {line}")).collect()
 }
 
 fn differences(approved: &Step, now: &Step, keys: &Keys) -> Vec<String> {

@@ -216,7 +216,7 @@ fn applied(command: &Apply, sources: &Sources) -> Result<u8, Ended> {
     if recap.interrupted || recap.broken {
         return Ok(recap.exit_code());
     }
-    let moves = moved::compare(&plan, &keep::files(sources), &bond.steps(), &keys);
+    let moves = moved::compare(&plan, &keep::files(sources), &bond.steps(), &keys, &redactor);
     if !moves.is_empty() {
         tell(arguments.flags.output, &redactor.mask(&moved::text(&moves)));
         return Ok(super::DRIFT);

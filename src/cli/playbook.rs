@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::flags::Flags;
+use crate::cli::flags::{Flags, Form};
 use crate::cli::ground::{self, Ground};
 use crate::cli::keep::{self, Kept, Resumed};
 use crate::cli::list;
@@ -16,7 +16,7 @@ use crate::cli::window::WindowFlags;
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
-use crate::report::Listener;
+use crate::report::{Listener, Output};
 use crate::run::settings::Decisions;
 use crate::run::tags::Selection;
 use crate::run::{Settings, Site};
@@ -121,7 +121,18 @@ fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) 
         None => keep::begin(arguments, sources, redactor),
         Some(resumed) => keep::resume(resumed, arguments, sources, redactor).map_err(|error| vec![error])?,
     };
+    if resumed.is_none() && !arguments.flags.check && arguments.flags.output == Form::Windlass {
+        tell_one_way(&ready);
+    }
     Ok(Some(ready.prepared(listener, kept)))
+}
+
+/// Says, before anything is done, what cannot be undone of it.
+fn tell_one_way(ready: &Ready) {
+    let selection = Selection::new(&ready.settings.tags, &ready.settings.skip_tags);
+    if let Some(line) = list::one_way(&ready.playbooks, |tags| selection.wants(tags)) {
+        Output::new(Box::new(std::io::stderr()), ready.ground.redactor.clone(), false).line(&line);
+    }
 }
 
 /// Reads and checks everything; `None` where only a listing was asked for.
@@ -215,7 +226,12 @@ fn read_playbook(loader: &Loader, path: &Path, strict: bool) -> Result<Playbook,
 }
 
 fn list_playbooks(arguments: &Arguments, playbooks: &[Playbook], site: &dyn Site) {
-    let wanted = list::Wanted { hosts: arguments.flags.list_hosts, tasks: arguments.list_tasks, tags: arguments.list_tags };
+    let wanted = list::Wanted {
+        hosts: arguments.flags.list_hosts,
+        tasks: arguments.list_tasks,
+        tags: arguments.list_tags,
+        one_way: !super::is_like_ansible(),
+    };
     let selection = Selection::new(&arguments.tags, &arguments.skip_tags);
     // Without a selection, the tags of tasks that run only when asked for are listed too.
     let is_all = arguments.list_tags && !arguments.list_tasks && arguments.tags.is_empty() && arguments.skip_tags.is_empty();

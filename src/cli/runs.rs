@@ -145,12 +145,13 @@ fn list(folder: &Folder, json: bool) -> u8 {
         if json {
             let line = json!({
                 "run": run, "time": when, "user": past.began.who.user, "playbooks": past.began.playbooks, "ticket": past.began.ticket,
-                "state": past.state(), "code": past.ended.as_ref().map(|ended| ended.code), "owed": past.owed(),
+                "undoes": past.began.undoes, "state": past.state(), "code": past.ended.as_ref().map(|ended| ended.code), "owed": past.owed(),
             });
             super::say(&line.to_string());
         } else {
             let ticket = past.began.ticket.as_ref().map(|ticket| format!("  [{ticket}]")).unwrap_or_default();
-            super::say(&format!("{run}  {:<20} {}  {playbooks}{ticket}", past.state(), past.began.who.user));
+            let what = past.began.undoes.as_ref().map_or(playbooks, |undone| format!("undo of {undone}"));
+            super::say(&format!("{run}  {:<20} {}  {what}{ticket}", past.state(), past.began.who.user));
         }
     }
     super::OK

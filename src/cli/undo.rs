@@ -1,29 +1,33 @@
 //! `windlass undo`: takes back what a run changed, as far as its hosts kept what was there before.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use clap::Args;
-use indexmap::IndexMap;
 
 use crate::agent::protocol::RunIdentity;
+use crate::change::diff::unified;
 use crate::change::kept::Past as Change;
 use crate::cli::hosts::Reach;
 use crate::cli::person::Person;
-use crate::record::entry::{Began, Ended, SCHEMA, Step, Who};
-use crate::record::past::Past;
+use crate::record::entry::{self, Began, Ended, SCHEMA, Step, Who};
+use crate::record::past::{Past, is_part_of};
 use crate::record::{Entry, Folder, Journal};
 use crate::report::event::{Event, Listener, Status};
+use crate::report::output::{Colour, Output};
+use crate::report::terminal::diff_line;
 use crate::run::Asker;
 use crate::run::hands::{Hands, Seat};
-use crate::run::undo::{Order, Way, foresee, undo_host};
+use crate::run::here::Here;
+use crate::run::undo::{Machine, Order, Way, foresee, machines, undo_machine};
 use crate::source::{Diagnostic, Sources};
 use crate::value::secret::Redactor;
 
 /// `windlass undo`.
 #[derive(Debug, Args)]
 pub struct Undo {
-    /// The run: its id, a part of it, or `last` (the default)
+    /// The run: its id, a part of it, or `last` (the default): the last one that is no undo itself
     run: Option<String>,
     /// Undo on these hosts only
     #[arg(short, long, value_delimiter = ',')]
@@ -31,6 +35,9 @@ pub struct Undo {
     /// Show the way back and change nothing
     #[arg(short = 'C', long)]
     check: bool,
+    /// Show the differences
+    #[arg(short = 'D', long)]
+    diff: bool,
     /// Do not ask
     #[arg(long)]
     yes: bool,
@@ -44,8 +51,9 @@ struct Found {
     folder: Folder,
     past: Past,
     order: Order,
-    seats: IndexMap<String, Vec<Seat>>,
+    machines: Vec<Machine>,
     redactor: Redactor,
+    output: Output,
 }
 
 fn wrong(message: String, hint: Option<&str>) -> u8 {
@@ -71,60 +79,52 @@ pub fn run(arguments: &Undo) -> u8 {
 
 fn find(arguments: &Undo) -> Result<Found, String> {
     let folder = Folder::of_this_user()?;
-    let run = folder.meant(arguments.run.as_deref())?;
+    // The last run that is none of an undo, where none is named.
+    let is_no_undo = |run: &&String| Past::beginning(&folder, run).is_none_or(|began| began.undoes.is_none());
+    let last = || folder.runs().iter().rev().find(is_no_undo).cloned();
+    let named = arguments.run.clone().filter(|run| run != "last").or_else(last);
+    let run = folder.meant(named.as_deref())?;
     let past = Past::read(&folder, &run)?;
     let key = past.key(&folder)?;
-    let (mut seats, redactor) = (IndexMap::<String, Vec<Seat>>::new(), Redactor::default());
+    let (mut seats, redactor) = (Vec::new(), Redactor::default());
+    past.teach(&folder, &redactor)?;
     for line in &past.lines {
-        if let Entry::Seat { host, sealed } = &line.entry {
+        if let Entry::Seat { sealed, .. } = &line.entry {
             let seat: Seat = postcard::from_bytes(&key.open(sealed)?).map_err(|_| format!("the journal of run {run} is damaged"))?;
             let passwords = [&seat.target.password, &seat.target.key_passphrase];
             let become_password = seat.r#become.as_ref().and_then(|it| it.password.as_ref());
             passwords.into_iter().flatten().chain(become_password).for_each(|secret| redactor.learn(secret.reveal()));
-            let of_host = seats.entry(host.clone()).or_default();
-            if !of_host.contains(&seat) {
-                of_host.push(seat);
-            }
+            seats.push(seat);
         }
     }
+    let mut machines = machines(seats);
+    let is_wanted = |name: &String| arguments.limit.is_empty() || arguments.limit.contains(name);
     for host in &arguments.limit {
-        if !seats.contains_key(host) {
+        if !machines.iter().any(|machine| machine.names.contains(host)) {
             return Err(format!("run {run} changed nothing on a host `{host}`"));
         }
     }
-    seats.retain(|host, _| arguments.limit.is_empty() || arguments.limit.contains(host));
-    Ok(Found { order: Order { run, key: *key.reveal() }, folder, past, seats, redactor })
+    machines.retain(|machine| machine.names.iter().any(is_wanted));
+    let output = Output::new(Box::new(std::io::stdout()), redactor.clone(), super::colour(std::io::stdout().is_terminal()));
+    Ok(Found { order: Order { run, key: *key.reveal(), diff: arguments.diff }, folder, past, machines, redactor, output })
 }
 
 impl Found {
     async fn undo(&self, arguments: &Undo) -> u8 {
         let run = &self.order.run;
-        if self.seats.is_empty() {
+        if self.machines.is_empty() {
             super::say(&format!("run {run} changed nothing on any host"));
             return super::OK;
         }
-        let reach = Reach::new(Arc::new(Warnings));
-        let journal = match self.journal(arguments) {
-            Ok(journal) => journal,
-            Err(error) => return wrong(format!("no journal can be kept of the undo: {error}"), None),
-        };
-        if let Some(identity) = self.identity(&journal, arguments) {
-            reach.work_for(identity);
-        }
-        let code = self.go(arguments, &reach, &journal).await;
-        reach.farewell().await;
-        journal.write(&Entry::Ended(Box::new(Ended { code, ..Ended::default() })));
-        let _ = journal.settle().await;
-        code
-    }
-
-    async fn go(&self, arguments: &Undo, reach: &Reach, journal: &Journal) -> u8 {
         let mut ways = Vec::new();
-        for (host, seats) in self.seats.iter().rev() {
-            let way = foresee(reach, &self.order, host, seats, &|_| true).await;
-            self.show(&way);
-            ways.push((way, seats));
+        let hands = Here::new(Arc::new(Reach::new(Arc::new(Warnings))), None);
+        for machine in self.machines.iter().rev() {
+            ways.push((foresee(&hands, &self.order, machine, &|change| is_meant(arguments, machine, change)).await, machine));
         }
+        hands.farewell().await;
+        // The host that was changed last goes first.
+        ways.sort_by(|(a, _), (b, _)| b.newest().total_cmp(&a.newest()));
+        ways.iter().for_each(|(way, _)| self.show(way));
         let refused = ways.iter().filter(|(way, _)| way.refused.is_some()).count();
         ways.retain(|(way, _)| way.is_needed());
         let code = if refused > 0 { super::FAILED_HOSTS } else { super::OK };
@@ -150,28 +150,42 @@ impl Found {
                 }
             }
         }
+        match self.journal() {
+            Ok(journal) => self.go(arguments, &ways, &journal, code).await,
+            Err(error) => wrong(format!("no journal can be kept of the undo: {error}"), None),
+        }
+    }
+
+    /// Goes the ways that were foreseen.
+    async fn go(&self, arguments: &Undo, ways: &[(Way, &Machine)], journal: &Journal, code: u8) -> u8 {
+        let reach = Reach::new(Arc::new(Warnings));
+        let identity = self.identity(journal, arguments);
+        if let Some(identity) = &identity {
+            reach.work_for(identity.clone());
+        }
+        let hands = Here::new(Arc::new(reach), identity.as_ref());
         let mut worst = code;
-        for (way, seats) in &ways {
+        for (way, machine) in ways {
             let mut heard = |change: &Change, outcome: &crate::change::Outcome| {
                 journal.write(&Entry::Step(Box::new(self.noted(&way.host, change, outcome))));
             };
-            match undo_host(reach, &self.order, way, seats, &mut heard).await {
-                Ok(()) => super::say(&format!("{}: undone", way.host)),
+            match undo_machine(&hands, &self.order, way, machine, &mut heard).await {
+                Ok(()) => self.output.line(&format!("{}: undone", way.host)),
                 Err(why) => {
-                    super::say(&self.redactor.mask(&format!("{}: stopped: {why}", way.host)));
+                    self.output.line(&format!("{}: stopped: {why}", way.host));
                     worst = super::FAILED_HOSTS;
                 }
             }
             let _ = journal.settle().await;
         }
+        hands.farewell().await;
+        journal.write(&Entry::Ended(Box::new(Ended { code: worst, ..Ended::default() })));
+        let _ = journal.settle().await;
         worst
     }
 
-    /// Begins a journal of its own; in a check there is none.
-    fn journal(&self, arguments: &Undo) -> Result<Journal, String> {
-        if arguments.check {
-            return Ok(Journal::default());
-        }
+    /// Begins a journal of the undo itself.
+    fn journal(&self) -> Result<Journal, String> {
         let began = Began {
             schema: SCHEMA,
             windlass: env!("CARGO_PKG_VERSION").to_owned(),
@@ -200,7 +214,7 @@ impl Found {
         Step {
             host: host.to_owned(),
             key: format!("undo {} {}", self.order.run, change.id),
-            task: format!("Undo: {}", self.told(host, change)),
+            task: format!("Undo: {}", self.told(change)),
             module: "undo".to_owned(),
             status: match (&outcome.failure, outcome.changed) {
                 (Some(_), _) => Status::Failed,
@@ -208,46 +222,66 @@ impl Found {
                 (None, false) => Status::Ok,
             },
             because: outcome.because.clone(),
+            diff: if self.is_open(change) { outcome.diff.iter().map(entry::kept).collect() } else { Vec::new() },
             diagnostic: outcome.failure.as_ref().map(ToString::to_string),
             warnings: outcome.warnings.clone(),
             ..Step::default()
         }
     }
 
+    /// Returns the step of the run that made a change.
+    fn step(&self, change: &Change) -> Option<&Step> {
+        self.past.steps().into_iter().find(|step| is_part_of(&change.step, &step.host, &step.key))
+    }
+
+    /// Whether a change may be shown: the run told of its step, and did not hide it.
+    fn is_open(&self, change: &Change) -> bool {
+        self.step(change).is_some_and(|step| !step.no_log)
+    }
+
     /// Returns a change in words. What the run's own report hid stays hidden: its lines are shown as the journal has them.
-    fn told(&self, host: &str, change: &Change) -> String {
-        let of_step =
-            |step: &&&Step| change.step.starts_with(&step.key) && (step.host == host || step.delegated_to.as_deref() == Some(host));
-        let steps = self.past.steps();
-        match steps.iter().find(of_step) {
+    fn told(&self, change: &Change) -> String {
+        match self.step(change) {
             None => format!("a change of the step {}", change.step),
-            Some(step) if step.changes.contains(&change.summary) => format!("{}  ({})", change.summary, step.task),
+            Some(step) if step.changes.contains(&self.redactor.mask(&change.summary)) => format!("{}  ({})", change.summary, step.task),
             Some(step) => format!("a change of the task {}", step.task),
         }
     }
 
     fn show(&self, way: &Way) {
-        let mut lines = vec![format!("\n{}", way.host)];
+        let mut lines = vec![String::new(), self.output.paint(Colour::Bold, &way.host)];
+        let word = |word: &str, colour| format!("  {} ", self.output.paint(colour, &format!("{word:<12}")));
         for (_, change, outcome) in way.steps.iter().filter(|(_, _, outcome)| outcome.changed) {
-            lines.push(format!("  take back    {}", self.told(&way.host, change)));
+            lines.push(word("take back", Colour::Yellow) + &self.told(change));
             lines.extend(outcome.warnings.iter().map(|warning| format!("               {warning}")));
+            if self.order.diff && self.is_open(change) {
+                let text: String = outcome.diff.iter().map(unified).collect();
+                lines.extend(text.lines().map(|line| format!("      {}", diff_line(&self.output, line))));
+            }
         }
         for (_, _, outcome) in way.steps.iter().filter(|(_, _, outcome)| !outcome.changed) {
-            lines.extend(outcome.warnings.iter().map(|warning| format!("  stays        {warning}")));
+            lines.extend(outcome.warnings.iter().map(|warning| word("stays", Colour::Magenta) + warning));
         }
         let mut stays = BTreeMap::<String, usize>::new();
         for (change, why) in &way.stays {
-            *stays.entry(format!("  stays        {}: {why}", self.told(&way.host, change))).or_default() += 1;
+            *stays.entry(format!("{}{}: {why}", word("stays", Colour::Magenta), self.told(change))).or_default() += 1;
         }
         lines.extend(stays.into_iter().map(|(line, count)| if count > 1 { format!("{line} ({count} times)") } else { line }));
         if let Some(why) = &way.refused {
-            lines.push(format!("  refused      {why}"));
+            lines.push(word("refused", Colour::Red) + why);
         }
-        if lines.len() == 1 {
-            lines.push("  nothing      all is as it was before the run".to_owned());
+        if way.refused.is_none() && !way.is_needed() {
+            let what = if way.stays.is_empty() { "all is as it was before the run" } else { "all else is as it was before the run" };
+            lines.push(word("nothing", Colour::Green) + what);
         }
-        super::say(&self.redactor.mask(&lines.join("\n")));
+        lines.iter().for_each(|line| self.output.line(line));
     }
+}
+
+/// Whether a change is to be undone: with `--limit`, of a machine that had several names only what was done under these.
+fn is_meant(arguments: &Undo, machine: &Machine, change: &Change) -> bool {
+    let host = change.step.split(' ').next().unwrap_or_default();
+    arguments.limit.is_empty() || arguments.limit.iter().any(|name| name == host) || !machine.names.iter().any(|name| name == host)
 }
 
 /// Says warnings of connections.

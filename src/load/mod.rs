@@ -13,6 +13,7 @@ pub mod library;
 pub mod lint;
 pub mod loader;
 pub mod nodes;
+pub mod one_way;
 pub mod playbook;
 pub mod plays;
 pub mod role;

@@ -152,7 +152,7 @@ impl Module for Apt {
         let update = stale && (jobs.is_empty() || fetches);
         if update {
             let argv = self.argv(&["update"]);
-            let effects = vec![Effect::QueryUnknown(vec!["apt-get".to_owned(), "-s".to_owned()])];
+            let effects = vec![Effect::QueryUnknown(vec!["apt-get".to_owned(), "-s".to_owned()]), Effect::NothingElse];
             plan.changes.push(Change::Run { program: program(argv), effects, summary: "fetch the lists of packages".to_owned() });
             plan.because = "the lists of packages are old".to_owned();
         }
@@ -293,7 +293,8 @@ impl Apt {
             // What the new lists will offer is not known.
             let effects = match (words.first(), self.state) {
                 (Some(&"install"), _) => {
-                    words.iter().skip(1).map(|name| Effect::Package { name: bare(name).to_owned(), version: None }).collect()
+                    let installed = words.iter().skip(1).map(|name| Effect::Package { name: bare(name).to_owned(), version: None });
+                    installed.chain([Effect::NothingElse]).collect()
                 }
                 _ => Vec::new(),
             };
@@ -314,6 +315,7 @@ impl Apt {
         }
         let summary = effects.iter().map(told).collect::<Vec<_>>().join(", ");
         let summary = if summary.is_empty() { format!("run `apt-get {line}`") } else { summary };
+        let effects = effects.into_iter().chain([Effect::NothingElse]).collect();
         plan.changes.push(Change::Run { program: program(self.argv(&words)), effects, summary });
         plan.because.clone_from(&job.because);
         Ok(())

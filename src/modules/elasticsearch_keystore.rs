@@ -353,7 +353,7 @@ impl ElasticsearchKeystore {
                 let summary = format!("would run elasticsearch-keystore {}", arguments.join(" "));
                 let environment = vec![("ES_PATH_CONF".to_owned(), folder.clone())];
                 let program = Program { argv, environment, stdin, timeout: Some(120), accept: vec![0], ..Program::default() };
-                Change::Run { program, effects: vec![Effect::Creates(keystore.to_owned())], summary }
+                Change::Run { program, effects: vec![Effect::Creates(keystore.to_owned()), Effect::NothingElse], summary }
             })
             .collect())
     }

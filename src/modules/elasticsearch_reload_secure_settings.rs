@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::{Controller, Example, Module, keep_secret};
 use crate::change::elasticsearch::{Call, SECRET_ARGUMENTS, answer_of, elasticsearch_arguments, value};
-use crate::change::{Done, Effect, Failure, Plan, Probe};
+use crate::change::{Change, Done, Effect, Failure, Plan, Probe};
 use crate::formats::elasticsearch::{advice, encoded, reason};
 use crate::value::secret::Secret;
 use crate::value::{Map, Value};
@@ -55,7 +55,12 @@ impl Module for ElasticsearchReloadSecureSettings {
         let whom = if self.nodes.is_empty() { "every node".to_owned() } else { self.nodes.join(", ") };
         let summary = format!("would make {whom} read the keystore anew");
         let effects = vec![Effect::UrlUnknown(server.address("/_remote/info"))];
-        let change = server.change(host, Call { method: "POST", path: &path, body: body.as_ref(), summary, effects, ..Call::default() })?;
+        let mut change =
+            server.change(host, Call { method: "POST", path: &path, body: body.as_ref(), summary, effects, ..Call::default() })?;
+        // An undo writes the keystore as it was, and has it read anew by the same request.
+        if let Change::Http { request, undo, .. } = &mut change {
+            *undo = Some(Box::new(request.clone()));
+        }
         let mut plan =
             Plan::one(format!("{whom} reads the keystore anew"), change).value("nodes", Value::unknown("the nodes were not asked"));
         plan.warnings = warnings;

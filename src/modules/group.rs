@@ -121,7 +121,7 @@ fn run(because: &str, argv: &[&str], name: &str, effect: Effect) -> Plan {
     let argv: Vec<String> = argv.iter().chain([&name]).map(|word| (*word).to_owned()).collect();
     let summary = format!("run `{}`", argv.join(" "));
     let program = Program { argv, accept: vec![0], ..Program::default() };
-    Plan::one(because, Change::Run { program, effects: vec![effect], summary })
+    Plan::one(because, Change::Run { program, effects: vec![effect, Effect::NothingElse], summary })
 }
 
 /// Refuses names that the account tools would take for options, or that break their files.

@@ -188,6 +188,36 @@ pub const ALL: &[Entry] = &[
     Entry::of::<yaml_settings::YamlSettings>(),
 ];
 
+/// Modules of which no change can be undone, or not every one: they run programs or send requests whose effects nobody knows how to
+/// take back. `tests/modules.rs` compares it with what their examples would do.
+pub const ONE_WAY: &[&str] = &[
+    "alternatives",
+    "apache2_module",
+    "apt_repository",
+    "command",
+    "cron",
+    "debconf",
+    "dpkg_selections",
+    "git",
+    "hostname",
+    "iptables",
+    "locale_gen",
+    "modprobe",
+    "mount",
+    "pip",
+    "postgresql_db",
+    "postgresql_privs",
+    "postgresql_user",
+    "raw",
+    "reboot",
+    "script",
+    "script_module",
+    "shell",
+    "sysctl",
+    "ufw",
+    "uri",
+];
+
 /// A module: its arguments are the fields, its manual is the doc comments, its examples are tests.
 pub trait Module: DeserializeOwned + JsonSchema {
     /// The name a task has for it.

@@ -178,7 +178,7 @@ impl Module for User {
         let is_new = found.is_none();
         if let Some(user) = foreseen.or(found) {
             describe(&mut plan.values, &user);
-            let mut more = self.ageing(host, is_new)?;
+            let mut more = self.ageing(host, &user, is_new)?;
             more.extend(if self.generate_ssh_key { self.key_changes(host, &user)? } else { Vec::new() });
             if !more.is_empty() && plan.changes.is_empty() {
                 plan.because = "the key is missing, or the password ends otherwise".to_owned();
@@ -219,8 +219,11 @@ fn describe(values: &mut Map, user: &UserEntry) {
 }
 
 /// Returns the change that runs an account tool.
-fn run(argv: Vec<String>, effects: Vec<Effect>) -> Change {
+fn run(argv: Vec<String>, mut effects: Vec<Effect>) -> Change {
     let summary = format!("run `{}`", argv.join(" "));
+    if !effects.is_empty() {
+        effects.push(Effect::NothingElse);
+    }
     Change::Run { program: Program { argv, accept: vec![0], ..Program::default() }, effects, summary }
 }
 
@@ -268,7 +271,7 @@ impl User {
     }
 
     /// Plans how the password ages.
-    fn ageing(&self, host: &dyn Probe, is_new: bool) -> Result<Vec<Change>, Failure> {
+    fn ageing(&self, host: &dyn Probe, user: &UserEntry, is_new: bool) -> Result<Vec<Change>, Failure> {
         let asked = [
             ("-M", self.password_expire_max, 4),
             ("-m", self.password_expire_min, 3),
@@ -291,7 +294,7 @@ impl User {
             return Ok(Vec::new());
         }
         argv.push(self.name.clone());
-        Ok(vec![run(argv, vec![Effect::Creates(PathBuf::from("/etc/shadow"))])])
+        Ok(vec![run(argv, vec![Effect::User(user.clone())])])
     }
 
     fn delete(&self, user: &UserEntry) -> Plan {
@@ -361,11 +364,11 @@ impl User {
         if self.create_home && host.stat(Path::new(&user.home), true)?.is_none() {
             effects.push(Effect::Creates(PathBuf::from(&user.home)));
         }
-        effects.push(Effect::User(user));
+        effects.push(Effect::User(user.clone()));
         let mut changes = vec![run(argv, effects)];
-        changes.extend(self.password.as_ref().map(|hash| self.set_password(hash.reveal())));
+        changes.extend(self.password.as_ref().map(|hash| self.set_password(hash.reveal(), &user)));
         if self.password_lock == Some(true) {
-            changes.push(run(words(&["usermod", "-L", &self.name]), Vec::new()));
+            changes.push(run(words(&["usermod", "-L", &self.name]), vec![Effect::User(user)]));
         }
         Ok(Plan::all("there is no such user", changes))
     }
@@ -392,14 +395,15 @@ impl User {
     }
 
     /// Returns the change that sets the password; the hash goes through standard input, which no process list shows.
-    fn set_password(&self, hash: &str) -> Change {
+    fn set_password(&self, hash: &str, user: &UserEntry) -> Change {
         let program = Program {
             argv: words(&["chpasswd", "-e"]),
             stdin: Some(format!("{}:{hash}\n", self.name).into_bytes()),
             accept: vec![0],
             ..Program::default()
         };
-        Change::Run { program, effects: Vec::new(), summary: format!("set the password of `{}`", self.name) }
+        let effects = vec![Effect::User(user.clone()), Effect::NothingElse];
+        Change::Run { program, effects, summary: format!("set the password of `{}`", self.name) }
     }
 
     /// Returns the number of a group that must be there.
@@ -468,7 +472,7 @@ impl User {
         if let (Some(hash), UpdatePassword::Always) = (&self.password, self.update_password) {
             let hash = hash.reveal();
             if field(1).trim_start_matches('!') != hash.trim_start_matches('!') {
-                changes.push(self.set_password(hash));
+                changes.push(self.set_password(hash, &after));
                 reasons.push("password");
             }
         }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::entry::{Step, Who};
+use super::past::is_part_of;
 use super::{Entry, Past};
 use crate::report::event::{Counts, Status};
 
@@ -194,14 +195,15 @@ impl Account {
                 }
                 Entry::Play { name, .. } => at = self.play(name),
                 Entry::StepBegan { host, key } => {
-                    self.unsure.push(Unsure { time: line.time, host: host.clone(), key: key.clone() });
+                    let key = key.strip_prefix(&format!("{host} ")).unwrap_or(key).to_owned();
+                    self.unsure.push(Unsure { time: line.time, host: host.clone(), key });
                 }
                 Entry::Step(step) => {
                     if self.plays.is_empty() {
                         at = self.play("");
                     }
                     if !step.unsure {
-                        self.unsure.retain(|begun| begun.host != step.host || !begun.key.starts_with(&step.key));
+                        self.unsure.retain(|begun| !is_part_of(&format!("{} {}", begun.host, begun.key), &step.host, &step.key));
                     }
                     self.step(step, line.time, at, &mut places);
                 }
@@ -221,7 +223,7 @@ impl Account {
                         part.end = super::past::ending(ended.code);
                     }
                 }
-                Entry::Task { .. } | Entry::Seat { .. } => {}
+                Entry::Task { .. } | Entry::Seat { .. } | Entry::Secrets { .. } => {}
             }
         }
     }

@@ -58,6 +58,11 @@ pub enum Entry {
         /// How it is reached, and as whom (postcard), sealed.
         sealed: String,
     },
+    /// Secrets that the run learned: what is told of it later must not have them either.
+    Secrets {
+        /// The secrets, as a JSON list, sealed.
+        sealed: String,
+    },
     /// A task is done on a host.
     Step(Box<Step>),
     /// What a block did on a host is to be done again when the run is resumed: it was broken off, and its `rescue` or

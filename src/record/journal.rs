@@ -25,6 +25,8 @@ struct Inner {
     run: String,
     key: Key,
     redactor: Redactor,
+    /// How many of the redactor's secrets are in the journal, sealed; none where it is nowhere kept.
+    secrets: Option<Mutex<usize>>,
     send: Mutex<Sender<Work>>,
 }
 
@@ -87,14 +89,14 @@ impl Journal {
                 }
             }
         });
-        let inner = Inner { run: String::new(), key: Key::random()?, redactor, send: Mutex::new(send) };
+        let inner = Inner { run: String::new(), key: Key::random()?, redactor, secrets: None, send: Mutex::new(send) };
         Ok((Self { inner: Some(Arc::new(inner)) }, told))
     }
 
     fn on(file: File, end: End, run: String, key: Key, redactor: Redactor) -> Self {
         let (send, receive) = channel();
         std::thread::spawn(move || write(file, end, &receive));
-        Self { inner: Some(Arc::new(Inner { run, key, redactor, send: Mutex::new(send) })) }
+        Self { inner: Some(Arc::new(Inner { run, key, redactor, secrets: Some(Mutex::default()), send: Mutex::new(send) })) }
     }
 
     /// Returns the run's id, if anything is kept of it.
@@ -112,7 +114,13 @@ impl Journal {
         let Some(inner) = &self.inner else { return };
         let Ok(mut json) = serde_json::to_value(entry) else { return };
         mask(&mut json, &inner.redactor);
-        let _ = inner.send.lock().unwrap_or_else(PoisonError::into_inner).send(Work::Write(json));
+        let send = inner.send.lock().unwrap_or_else(PoisonError::into_inner);
+        let _ = send.send(Work::Write(json));
+        if let Some(sealed) = inner.new_secrets()
+            && let Ok(json) = serde_json::to_value(Entry::Secrets { sealed })
+        {
+            let _ = send.send(Work::Write(json));
+        }
     }
 
     /// Waits until all entries are on disk, and returns the hash of the last.
@@ -124,6 +132,19 @@ impl Journal {
         let (told, telling) = oneshot::channel();
         let _ = inner.send.lock().unwrap_or_else(PoisonError::into_inner).send(Work::Settle(told));
         telling.await.unwrap_or_else(|_| Err("the journal is closed".to_owned()))
+    }
+}
+
+impl Inner {
+    /// Returns the secrets that were learned since this was last asked, sealed.
+    fn new_secrets(&self) -> Option<String> {
+        let mut known = self.secrets.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = self.redactor.learned_since(*known);
+        if new.is_empty() {
+            return None;
+        }
+        *known += new.len();
+        self.key.seal(&serde_json::to_vec(&new).ok()?).ok()
     }
 }
 

@@ -9,6 +9,7 @@ use super::entry::{Began, Ended, Replay, Step};
 use super::seal::Key;
 use super::{Entry, Folder};
 use crate::report::event::Status;
+use crate::value::secret::Redactor;
 
 /// A run as its journal tells it.
 #[derive(Debug)]
@@ -72,6 +73,22 @@ impl Past {
     pub fn key(&self, folder: &Folder) -> Result<Key, String> {
         let bytes = folder.key()?.open(&self.began.key).map_err(|error| format!("the key of run {}: {error}", self.began.run))?;
         Key::from_bytes(&bytes).ok_or_else(|| format!("the key of run {} is damaged", self.began.run))
+    }
+
+    /// Teaches a redactor the secrets of the run.
+    ///
+    /// # Errors
+    /// As [`Past::key`].
+    pub fn teach(&self, folder: &Folder, redactor: &Redactor) -> Result<(), String> {
+        let key = self.key(folder)?;
+        for line in &self.lines {
+            if let Entry::Secrets { sealed } = &line.entry {
+                let secrets: Vec<String> = serde_json::from_slice(&key.open(sealed)?)
+                    .map_err(|error| format!("the sealed secrets of run {} are damaged: {error}", self.began.run))?;
+                secrets.iter().for_each(|secret| redactor.learn(secret));
+            }
+        }
+        Ok(())
     }
 
     /// Returns the flags that may hold secrets.
@@ -166,7 +183,7 @@ impl Past {
                 }
                 // What became of a step whose host was lost, or of which nobody was sure, is still to be heard.
                 Entry::Step(step) if !step.unsure && step.status != Status::Unreachable => {
-                    known.begun.retain(|(host, key)| *host != step.host || !key.starts_with(&step.key));
+                    known.begun.retain(|(_, name)| !is_part_of(name, &step.host, &step.key));
                     *known.ended.entry((step.host.clone(), step.key.clone())).or_default() += 1;
                 }
                 _ => {}
@@ -174,6 +191,12 @@ impl Past {
         }
         Ok(known)
     }
+}
+
+/// Whether `name` is that of a step of this host and key ([`Known::name`]), or of a part of it.
+pub fn is_part_of(name: &str, host: &str, key: &str) -> bool {
+    let rest = name.strip_prefix(host).and_then(|rest| rest.strip_prefix(' ')).and_then(|rest| rest.strip_prefix(key));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '~']))
 }
 
 /// How a run stands whose journal has no end.
@@ -215,11 +238,12 @@ impl Known {
         self.steps.contains_key(&(host.to_owned(), key.to_owned()))
     }
 
-    /// Returns the name by which a step is done now: one that ended, and is done again, must not be taken for what it was then.
+    /// Returns the name by which a step is done now. It has the host that the step is for, as several may have theirs done on the
+    /// same machine; and a step that ended, and is done again, must not be taken for what it was then.
     pub fn name(&self, host: &str, key: &str) -> String {
         match self.ended.get(&(host.to_owned(), key.to_owned())) {
-            None => key.to_owned(),
-            Some(times) => format!("{key}~{times}"),
+            None => format!("{host} {key}"),
+            Some(times) => format!("{host} {key}~{times}"),
         }
     }
 

@@ -76,7 +76,7 @@ pub struct Step {
     pub changes: Vec<String>,
     /// The differences.
     pub diff: Vec<Difference>,
-    /// Whether what it does can be taken back: no program or request is among its changes.
+    /// Whether what it does can be taken back.
     pub reversible: bool,
     /// Nothing of it may be shown.
     pub no_log: bool,

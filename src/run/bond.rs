@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::change::bound::{Bound, REFUSED, keyed, refusal};
+use crate::change::kept::undo::hindrance;
 use crate::change::{Change, Mode, Outcome};
 use crate::load::playbook::{Action, Task};
 use crate::modules::{self, Runs};
@@ -48,7 +49,7 @@ struct NotedPart {
     part: Part,
     /// Why its arguments are not known, although it goes to a host.
     unknown: Option<String>,
-    /// Whether a program or a request is among its changes.
+    /// Whether one of its changes cannot be undone.
     is_final: bool,
 }
 
@@ -142,7 +143,7 @@ impl Step {
         if let Some(part) = parts.iter_mut().find(|noted| noted.part.part == ready.part) {
             part.part.changes.clone_from(&outcome.planned);
             part.part.found.clone_from(&outcome.found);
-            let is_final = |change: &Change| matches!(change, Change::Run { .. } | Change::Http { .. });
+            let is_final = |change: &Change| hindrance(change).is_some();
             part.is_final = outcome.foreseen.iter().any(is_final) || (outcome.unknown.is_some() && ready.entry.runs != Runs::WithoutHost);
         }
     }

@@ -11,8 +11,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
 use crate::agent::jobs;
-use crate::agent::protocol::{Recalled, Task, Undo};
-use crate::change::kept::Past;
+use crate::agent::protocol::{Recalled, RunIdentity, Task, Undo};
+use crate::change::kept::{self, Past, Store, store};
 use crate::change::{self, Blobs, Bound, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
 use crate::connect::Target;
 use crate::modules::{self, Entry};
@@ -24,6 +24,8 @@ pub struct Here {
     machine: Arc<Mutex<Host>>,
     offered: Arc<Offered>,
     away: Arc<dyn Hands>,
+    /// What is kept of the run that is worked for.
+    kept: Option<Arc<Store>>,
 }
 
 /// Large files that tasks may ask for.
@@ -43,12 +45,19 @@ impl Blobs for Offered {
 type Work = Box<dyn FnOnce(&mut Host) -> Outcome + Send>;
 
 impl Here {
-    /// Returns this machine; `away` reaches all others.
-    pub fn new(away: Arc<dyn Hands>) -> Self {
+    /// Returns this machine; `away` reaches all others. With a run that is worked for, what it changes is kept for its undo.
+    pub fn new(away: Arc<dyn Hands>, run: Option<&RunIdentity>) -> Self {
         let offered = Arc::new(Offered::default());
         let mut host = Host::new();
         host.set_blobs(offered.clone());
-        Self { machine: Arc::new(Mutex::new(host)), offered, away }
+        let kept = run.and_then(|run| Store::new(&store::home(), &run.id, &run.key)).map(Arc::new);
+        Self { machine: Arc::new(Mutex::new(host)), offered, away, kept }
+    }
+
+    /// Returns what notes the changes of a step, where they are to be noted.
+    fn notes(&self, mode: Mode, step: Option<&str>) -> Option<kept::Work> {
+        let kept = self.kept.as_ref().filter(|_| mode == Mode::Apply)?;
+        step.map(|step| kept::Work::new(kept.clone(), step))
     }
 
     /// Whether a task runs in this process: a local connection, and no other user wanted.
@@ -98,8 +107,9 @@ fn task_without_items(task: &Task) -> Task {
     Task { items: Vec::new(), ..task.clone() }
 }
 
-fn module_work(entry: &'static Entry, arguments: Map, mode: Mode, diff: bool, bound: Bound) -> Work {
+fn module_work(entry: &'static Entry, arguments: Map, mode: Mode, diff: bool, bound: Bound, notes: Option<kept::Work>) -> Work {
     Box::new(move |host| {
+        host.set_work(notes);
         let plan = |probe: &dyn Probe| bound.plan(probe, || (entry.plan)(&arguments, probe));
         let result = |plan: &Plan, done: &[change::Done], probe: &dyn Probe| (entry.result)(&arguments, plan, done, probe);
         change::run_module(plan, result, host, mode, diff)
@@ -118,7 +128,7 @@ impl Hands for Here {
             for (index, arguments) in (0_u32..).zip(task.items.clone()) {
                 let bound = task.bound.get(index as usize).cloned().unwrap_or_default();
                 let work = match &task.job {
-                    None => module_work(entry, arguments, task.mode, task.diff, bound),
+                    None => module_work(entry, arguments, task.mode, task.diff, bound, self.notes(task.mode, task.step.as_deref())),
                     Some(job) => {
                         let (task, job) = (task_without_items(&task), job.clone());
                         Box::new(move |host: &mut Host| jobs::begin(host, &task, &job, &arguments))
@@ -139,8 +149,9 @@ impl Hands for Here {
             return self.away.control(seat, control);
         }
         async move {
-            let Control { entry, arguments, mode, diff, environment, bound, .. } = control;
-            Ok(self.work(mode, environment, None, module_work(entry, arguments, mode, diff, bound)).await)
+            let Control { entry, arguments, mode, diff, environment, step, bound } = control;
+            let notes = self.notes(mode, step.as_deref());
+            Ok(self.work(mode, environment, None, module_work(entry, arguments, mode, diff, bound, notes)).await)
         }
         .boxed()
     }
@@ -165,15 +176,44 @@ impl Hands for Here {
     }
 
     fn history<'a>(&'a self, seat: &'a Seat, run: &'a str, key: &'a [u8; 32]) -> BoxFuture<'a, Result<Vec<Past>, Lost>> {
-        if self.is_here(seat) { async { Ok(Vec::new()) }.boxed() } else { self.away.history(seat, run, key) }
+        if !self.is_here(seat) {
+            return self.away.history(seat, run, key);
+        }
+        async move { Ok(Store::new(&store::home(), run, key).map(|store| store.history()).unwrap_or_default()) }.boxed()
     }
 
     fn undo<'a>(&'a self, seat: &'a Seat, order: Undo, on_item: OnItem<'a>) -> BoxFuture<'a, Result<(), Lost>> {
-        if self.is_here(seat) { async { Ok(()) }.boxed() } else { self.away.undo(seat, order, on_item) }
+        if !self.is_here(seat) {
+            return self.away.undo(seat, order, on_item);
+        }
+        async move {
+            for (index, id) in (0_u32..).zip(order.changes) {
+                let notes = self.notes(order.mode, Some(&format!("undo {} {id}", order.run)));
+                let (run, key, mode, diff) = (order.run.clone(), order.key, order.mode, order.diff);
+                let work: Work = Box::new(move |host| {
+                    host.set_work(notes);
+                    match Store::new(&store::home(), &run, &key) {
+                        Some(store) => kept::undo::take_back(&store, &id, host, mode, diff),
+                        None => failed(Failure::failed("nothing is kept of that run")),
+                    }
+                });
+                let outcome = self.work(mode, Vec::new(), None, work).await;
+                let stop = outcome.failure.is_some() || outcome.unknown.is_some();
+                on_item(index, outcome);
+                if stop {
+                    break;
+                }
+            }
+            Ok(())
+        }
+        .boxed()
     }
 
     fn here(&self, plan: Plan, mode: Mode, diff: bool) -> BoxFuture<'_, Outcome> {
-        let work: Work = Box::new(move |host| change::carry_out(host, &plan, mode, diff).1);
+        let work: Work = Box::new(move |host| {
+            host.set_work(None);
+            change::carry_out(host, &plan, mode, diff).1
+        });
         self.work(mode, Vec::new(), None, work).boxed()
     }
 
@@ -247,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn a_local_task_runs_in_this_process() {
         let away = Arc::new(FakeHands::default());
-        let here = Here::new(away.clone());
+        let here = Here::new(away.clone(), None);
         let came = run(&here, task("shell", &[("cmd", "echo $GREETING")], Mode::Apply)).await;
         assert_eq!(came, "true Some(\"hi\") None");
         assert!(away.sent.lock().expect("lock").is_empty());
@@ -257,7 +297,7 @@ mod tests {
     #[tokio::test]
     async fn other_users_and_hosts_are_reached_through_the_others() {
         let away = Arc::new(FakeHands::default());
-        let here = Here::new(away.clone());
+        let here = Here::new(away.clone(), None);
         let target = Target { name: "web1".to_owned(), connection: "ssh".to_owned(), ..Target::default() };
         let mut ignore = |_: u32, _: Outcome| {};
         here.task(&Seat { target, r#become: None }, task("command", &[("cmd", "ok")], Mode::Apply), &mut ignore).await.expect("away");

@@ -137,8 +137,8 @@ struct Run {
     predicted: AtomicUsize,
     unknown: Mutex<Vec<String>>,
     broken: AtomicBool,
-    /// The seats that steps of this run had, as noted in the journal.
-    seats: Mutex<Vec<hands::Seat>>,
+    /// The seats that steps of this run had, as noted in the journal, and for which hosts.
+    seats: Mutex<Vec<(Arc<str>, hands::Seat)>>,
     interrupted: AtomicBool,
     guard: window::Guard,
 }

@@ -149,13 +149,17 @@ impl Run {
     }
 
     /// Notes where, and as whom, something is about to be changed: an undo finds it by that.
-    fn note_seat(&self, seat: &Seat) {
+    fn note_seat(&self, host: &Arc<str>, seat: &Seat) {
         let Some(key) = self.journal.key() else { return };
         let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if seats.contains(seat) {
+        if seats.iter().any(|(of, known)| of == host && known == seat) {
             return;
         }
-        seats.push(seat.clone());
+        let is_new = !seats.iter().any(|(_, known)| known == seat);
+        seats.push((host.clone(), seat.clone()));
+        if !is_new {
+            return;
+        }
         if let Some(sealed) = postcard::to_stdvec(seat).ok().and_then(|plain| key.seal(&plain).ok()) {
             self.journal.write(&Entry::Seat { host: seat.target.name.clone(), sealed });
         }
@@ -211,10 +215,10 @@ impl Run {
         keys.iter().skip(usize::try_from(from).unwrap_or(usize::MAX)).cloned().collect()
     }
 
-    /// Returns where, and as whom, a host was changed.
-    pub(super) fn seats_on(&self, host: &str) -> Vec<Seat> {
+    /// Returns where, and as whom, something was changed for these hosts: there, or on others that their tasks were delegated to.
+    pub(super) fn seats_of(&self, hosts: &[Arc<str>]) -> Vec<Seat> {
         let seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.iter().filter(|seat| seat.target.name == *host).cloned().collect()
+        seats.iter().filter(|(host, _)| hosts.contains(host)).map(|(_, seat)| seat.clone()).collect()
     }
 
     /// Returns how many steps each of these hosts has had.
@@ -300,7 +304,7 @@ impl Step {
         if ready.entry.runs == Runs::WithoutHost || ready.entry.name == "wait_for_connection" {
             return Ok(None);
         }
-        self.run.note_seat(&ready.seat);
+        self.run.note_seat(&self.host, &ready.seat);
         let opaque = OPAQUE.contains(&ready.entry.name);
         // Where no agent keeps the steps, the journal has to.
         let is_here = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::change::Outcome;
 use crate::change::kept::Past;
 use crate::load::playbook::{Located, Play, Playbook};
+use crate::record::past::is_part_of;
 use crate::report::event::Event;
 use crate::run::Run;
 use crate::run::budget;
@@ -199,17 +200,15 @@ impl Run {
         let (Some(run), Some(key)) = (self.journal.run(), self.journal.key()) else {
             return self.warn("nothing is taken back, as no journal is kept of this run");
         };
-        let order = Order { run: run.to_owned(), key: *key.reveal() };
+        let order = Order { run: run.to_owned(), key: *key.reveal(), diff: false };
         self.note_again(marks, true, true).await;
-        for (host, from) in marks.iter().rev().filter(|(host, _)| batch.contains(host)) {
-            let seats = self.seats_on(host);
-            let keys = self.keys_since(host, *from);
-            let of_batch = |past: &Past| {
-                keys.iter().any(|key| past.step.strip_prefix(key.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-            };
-            let way = undo::foresee(&*self.hands, &order, host, &seats, &of_batch).await;
+        let of_batch: Vec<_> = marks.iter().filter(|(host, _)| batch.contains(host)).collect();
+        let keys: Vec<_> = of_batch.iter().map(|(host, from)| (host, self.keys_since(host, *from))).collect();
+        let is_meant = |past: &Past| keys.iter().any(|(host, keys)| keys.iter().any(|key| is_part_of(&past.step, host, key)));
+        for machine in undo::machines(self.seats_of(batch)).iter().rev() {
+            let way = undo::foresee(&*self.hands, &order, machine, &is_meant).await;
             for (past, why) in &way.stays {
-                self.warn(format!("{host}: `{}` cannot be undone: {why}", past.summary));
+                self.warn(format!("{}: `{}` cannot be undone: {why}", way.host, past.summary));
             }
             let mut undone = Vec::new();
             let mut heard = |past: &Past, outcome: &Outcome| {
@@ -219,13 +218,13 @@ impl Run {
             };
             let ended = match &way.refused {
                 Some(why) => Err(why.clone()),
-                None => undo::undo_host(&*self.hands, &order, &way, &seats, &mut heard).await,
+                None => undo::undo_machine(&*self.hands, &order, &way, machine, &mut heard).await,
             };
             if !undone.is_empty() {
-                self.warn(format!("{host}: taken back: {}", undone.join(", ")));
+                self.warn(format!("{}: taken back: {}", way.host, undone.join(", ")));
             }
             if let Err(why) = ended {
-                self.warn(format!("{host}: not all is taken back: {why}"));
+                self.warn(format!("{}: not all is taken back: {why}", way.host));
             }
         }
     }

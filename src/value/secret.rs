@@ -49,6 +49,8 @@ type Forms = BTreeSet<(std::cmp::Reverse<usize>, String)>;
 #[derive(Clone, Default)]
 pub struct Redactor {
     forms: Arc<RwLock<Forms>>,
+    /// The secrets as they were learned, each once.
+    learned: Arc<RwLock<Vec<String>>>,
 }
 
 impl fmt::Debug for Redactor {
@@ -63,6 +65,12 @@ impl Redactor {
         let trimmed = secret.trim();
         if trimmed.len() < SHORTEST || is_common(trimmed) {
             return;
+        }
+        if let Ok(mut learned) = self.learned.write() {
+            if learned.iter().any(|known| known == secret) {
+                return;
+            }
+            learned.push(secret.to_owned());
         }
         let mut forms = BTreeSet::new();
         let lines = secret.lines().map(str::trim).filter(|line| line.len() >= 8);
@@ -80,6 +88,11 @@ impl Redactor {
                 known.insert((std::cmp::Reverse(form.len()), form));
             }
         }
+    }
+
+    /// Returns the secrets that were learned after the first `known` ones. Only what is sealed may hold them.
+    pub fn learned_since(&self, known: usize) -> Vec<String> {
+        self.learned.read().map(|learned| learned.iter().skip(known).cloned().collect()).unwrap_or_default()
     }
 
     /// Returns `text` with every known secret masked.

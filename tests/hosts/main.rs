@@ -11,6 +11,7 @@ mod linger;
 mod login;
 mod secrets;
 mod services;
+mod undo;
 mod whole;
 
 use std::path::Path;

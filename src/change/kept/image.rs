@@ -109,6 +109,16 @@ impl Image {
         }
     }
 
+    /// As [`Image::is_like`], with all that is in a directory.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let inside = |image: &Self| match image {
+            Self::Directory { inside, .. } => inside.clone(),
+            _ => Vec::new(),
+        };
+        let (a, b) = (inside(self), inside(other));
+        self.is_like(other) && a.len() == b.len() && a.iter().zip(&b).all(|((name, a), (other, b))| name == other && a.is_same(b))
+    }
+
     /// Returns why it cannot be put back, if it cannot.
     pub(super) fn hindrance(&self) -> Option<String> {
         match self {

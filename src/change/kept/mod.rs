@@ -12,6 +12,7 @@ use super::{Outcome, Request, UnitAction, UnitState};
 
 pub mod image;
 mod seal;
+mod seen;
 pub mod store;
 pub mod undo;
 
@@ -19,6 +20,7 @@ pub mod undo;
 mod tests;
 
 pub use image::Image;
+pub use seen::Seen;
 pub use store::{Store, Work};
 
 /// How long a run's notes are kept, days.
@@ -73,8 +75,12 @@ pub enum Was {
         /// The request that takes it back, where there is one.
         undo: Option<Request>,
     },
+    /// A request had something read anew. It is sent again when all else is as it was.
+    Read(Request),
     /// Nobody knows: a program was run.
     Unknown,
+    /// A program was run that changes nothing but these.
+    Ran(Vec<Seen>),
 }
 
 /// A line of a log.
@@ -86,6 +92,9 @@ enum Entry {
     Change(Kept),
     /// What the change with this number left.
     Left { number: u32, image: Image },
+    /// What the program left that the change with this number ran, and then the users and groups that others changed before it:
+    /// account tools change more than one at a time.
+    Saw { number: u32, at: f64, seen: Vec<Seen> },
     /// The change with this number was a request; it is taken back by this one.
     Answered { number: u32, undo: Request },
     /// The step is done.
@@ -117,6 +126,10 @@ pub struct Past {
     pub summary: String,
     /// Why it cannot be undone, if it cannot.
     pub hindrance: Option<String>,
-    /// When it is undone: 0 in its place; 1 and 2 after all else, as a unit that runs must find its files as they were.
+    /// When it is undone: 0 in its place; 1, 2 and 3 after all else, as a unit that runs must find its files as they were. Of
+    /// these, 3 is a state that is to be there again; 1 and 2 are only for the sake of what was undone before them.
     pub turn: u8,
+    /// What of the host its way back sets, where it sets the same whatever is there: of several such changes only the oldest has to
+    /// be undone.
+    pub sets: Option<String>,
 }

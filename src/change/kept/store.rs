@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::image::Image;
 use super::seal::Seal;
-use super::{Entry, Kept, LARGEST_FILE, MOST_BYTES, MOST_DAYS, Past, Recall, Was, undo};
+use super::{Entry, Kept, LARGEST_FILE, MOST_BYTES, MOST_DAYS, Past, Recall, Seen, Was, seen, undo};
 use crate::change::{Change, Content, Done, Host, Outcome, Probe, Request, diff, digest};
 
 /// How much of a file is sealed at once.
@@ -35,6 +35,8 @@ pub struct Store {
     log: Mutex<Option<Log>>,
     /// Bytes that may still be kept, once they were counted.
     room: Mutex<Option<u64>>,
+    /// The users and groups that were changed.
+    accounts: Mutex<Vec<Seen>>,
 }
 
 struct Log {
@@ -42,6 +44,15 @@ struct Log {
     name: String,
     records: u64,
     changes: u32,
+}
+
+/// What a change left, where that was noted.
+#[derive(Default)]
+pub(super) struct Left {
+    /// At its path.
+    pub(super) image: Option<Image>,
+    /// Of what the program changed that it ran.
+    pub(super) seen: Option<Vec<Seen>>,
 }
 
 /// A log that was read.
@@ -61,7 +72,15 @@ impl Store {
         let fits = !run.is_empty() && run.len() <= 100 && !run.starts_with('.') && run.chars().all(plain);
         let seal = Seal::new(key).filter(|_| fits)?;
         let folder = base.join(run);
-        Some(Self { run: run.to_owned(), base: base.to_owned(), folder, seal, log: Mutex::default(), room: Mutex::default() })
+        Some(Self {
+            run: run.to_owned(),
+            base: base.to_owned(),
+            folder,
+            seal,
+            log: Mutex::default(),
+            room: Mutex::default(),
+            accounts: Mutex::default(),
+        })
     }
 
     /// Returns what is known of a step. One that another agent is still at is waited for, a while.
@@ -103,11 +122,19 @@ impl Store {
     pub fn history(&self) -> Vec<Past> {
         let mut all = Vec::new();
         for log in self.logs() {
-            let changes = log.entries.iter().filter_map(|entry| match entry {
-                Entry::Change(kept) => Some(kept),
-                _ => None,
-            });
-            for (number, kept) in changes.enumerate() {
+            let mut changes: Vec<Kept> = Vec::new();
+            for entry in log.entries {
+                match entry {
+                    Entry::Change(kept) => changes.push(kept),
+                    Entry::Answered { number, undo } => {
+                        if let Some(kept) = changes.get_mut(number as usize) {
+                            kept.was = Was::Sent { undo: Some(undo) };
+                        }
+                    }
+                    _ => {}
+                }
+            }
+            for (number, kept) in changes.iter().enumerate() {
                 all.push(Past {
                     id: format!("{}:{number}", log.name),
                     step: kept.step.clone(),
@@ -115,6 +142,7 @@ impl Store {
                     summary: kept.summary.clone(),
                     hindrance: undo::why_not(kept),
                     turn: undo::turn(kept),
+                    sets: undo::sets(kept),
                 });
             }
         }
@@ -123,11 +151,11 @@ impl Store {
     }
 
     /// Returns a change by its id, and what it left where that was noted.
-    pub fn change(&self, id: &str) -> Option<(Kept, Option<Image>)> {
+    pub(super) fn change(&self, id: &str) -> Option<(Kept, Left)> {
         let (name, number) = id.rsplit_once(':')?;
         let number: u32 = number.parse().ok()?;
         let log = self.logs().into_iter().find(|log| log.name == name)?;
-        let (mut at, mut found, mut left) = (0, None, None);
+        let (mut at, mut found, mut left) = (0, None, Left::default());
         for entry in log.entries {
             match entry {
                 Entry::Change(kept) => {
@@ -136,7 +164,8 @@ impl Store {
                     }
                     at += 1;
                 }
-                Entry::Left { number: of, image } if of == number => left = Some(image),
+                Entry::Left { number: of, image } if of == number => left.image = Some(image),
+                Entry::Saw { number: of, seen, .. } if of == number => left.seen = Some(seen),
                 Entry::Answered { number: of, undo } if of == number => {
                     if let Some(kept) = &mut found {
                         kept.was = Was::Sent { undo: Some(undo) };
@@ -146,6 +175,29 @@ impl Store {
             }
         }
         Some((found?, left))
+    }
+
+    /// Returns how a user or a group was when the run last looked at it.
+    pub(super) fn last_seen(&self, of: &Seen) -> Option<Seen> {
+        let saw = |entry| match entry {
+            Entry::Saw { at, seen, .. } => seen.into_iter().find(|seen| seen.is_of(of)).map(|seen| (at, seen)),
+            _ => None,
+        };
+        let all = self.logs().into_iter().flat_map(|log| log.entries).filter_map(saw);
+        all.max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, seen)| seen)
+    }
+
+    /// Looks again at the users and groups that were changed before, and remembers those of `seen` for the next time.
+    fn others(&self, seen: &[Seen], host: &Host) -> Vec<Seen> {
+        let mut accounts = lock(&self.accounts);
+        let is_other = |known: &&Seen| !seen.iter().any(|seen| seen.is_of(known));
+        let others = accounts.iter().filter(is_other).filter_map(|known| known.now(host).ok()).collect();
+        for seen in seen.iter().filter(|seen| seen.is_account()) {
+            if !accounts.iter().any(|known| known.is_of(seen)) {
+                accounts.push(seen.clone());
+            }
+        }
+        others
     }
 
     /// Returns what was at a path before changes that are older than `at`.
@@ -285,8 +337,7 @@ impl Work {
     pub fn before(&self, host: &Host, change: &Change) -> Option<u32> {
         let (was, planned) = (self.was(host, change), planned(change));
         let secret = matches!(change, Change::Write { secret: true, .. });
-        let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64();
-        let kept = Kept { step: self.step.clone(), at, summary: diff::summary(change), secret, was, planned };
+        let kept = Kept { step: self.step.clone(), at: now(), summary: diff::summary(change), secret, was, planned };
         let mut state = lock(&self.state);
         let mut entries = Vec::new();
         if !state.0 {
@@ -314,6 +365,14 @@ impl Work {
                 let Some(undo) = addressed(undo, &response.body) else { return };
                 Entry::Answered { number, undo }
             }
+            (Change::Run { effects, .. }, _, _) => {
+                let Some(mut seen) = seen::look(host, effects, None) else { return };
+                if seen.iter().any(Seen::is_account) {
+                    let others = self.store.others(&seen, host);
+                    seen.extend(others);
+                }
+                Entry::Saw { number, at: now(), seen }
+            }
             (_, _, Some((path, follow))) => Entry::Left { number, image: Image::take(host, &real(path, follow), false, None) },
             _ => return,
         };
@@ -334,7 +393,8 @@ impl Work {
 
     fn was(&self, host: &Host, change: &Change) -> Was {
         match change {
-            Change::Run { .. } => Was::Unknown,
+            Change::Run { effects, .. } => seen::look(host, effects, Some(&self.store)).map_or(Was::Unknown, Was::Ran),
+            Change::Http { request, undo: Some(undo), .. } if **undo == *request => Was::Read(request.clone()),
             Change::Http { undo, .. } => Was::Sent { undo: undo.as_deref().cloned() },
             Change::Unit { name, action, scope, .. } => match host.unit(name, scope) {
                 Ok(state) => Was::Unit { name: name.clone(), scope: scope.clone(), action: *action, state },
@@ -351,6 +411,10 @@ impl Work {
             },
         }
     }
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// Returns the path of a change, and whether a link there is followed.
@@ -408,8 +472,12 @@ pub fn base() -> PathBuf {
         stat.is_ok_and(|stat| stat.is_dir() && stat.uid() == nix::unistd::geteuid().as_raw() && stat.mode() & 0o077 == 0)
     };
     let beside = std::env::current_exe().ok().and_then(|file| file.parent().map(Path::to_path_buf)).filter(|folder| private(folder));
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/nonexistent".into())).join(".cache/windlass");
-    beside.unwrap_or_else(home).join("runs")
+    beside.map_or_else(home, |folder| folder.join("runs"))
+}
+
+/// Returns the folder where this user's runs are kept where no agent works, but the controller itself.
+pub fn home() -> PathBuf {
+    PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/nonexistent".into())).join(".cache/windlass/runs")
 }
 
 /// Removes runs that are too old, then the oldest until there is room for `wanted` more; returns how much more fits.

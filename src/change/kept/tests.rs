@@ -47,11 +47,11 @@ fn make(store: &Arc<Store>, step: &str, changes: Vec<Change>) {
 fn undo_all(store: &Store, mode: Mode) -> Result<Vec<String>, String> {
     let (mut host, mut done) = (Host::new(), Vec::new());
     for past in store.history().iter().rev() {
-        host.set_mode(mode);
-        let plan = undo::plan(store, &past.id, &host).map_err(|failure| failure.to_string())?;
-        done.extend(plan.warnings.clone());
-        let (_, outcome) = carry_out(&mut host, &plan, mode, false);
-        assert_eq!(outcome.failure, None);
+        let outcome = undo::take_back(store, &past.id, &mut host, mode, false);
+        if let Some(failure) = outcome.failure {
+            return Err(failure.to_string());
+        }
+        done.extend(outcome.warnings);
         done.extend(outcome.summary);
     }
     Ok(done)

@@ -8,6 +8,8 @@
     reason = "tests write files, start programs and tell how long they took"
 )]
 
+mod window;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -235,8 +237,10 @@ fn several_sites_and_aliases_come_from_the_inventory_alone() {
     assert_eq!(stage.restarts(), restarts);
 }
 
-/// OpenSSH's own servers in front of the same six hosts.
-struct OpenSsh(Vec<std::process::Child>);
+/// OpenSSH's own servers in front of the same six hosts. As those are one machine, they can be held by one run only: one test at a time.
+struct OpenSsh(Vec<std::process::Child>, #[allow(dead_code, reason = "held until the servers end")] std::sync::MutexGuard<'static, ()>);
+
+static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 impl Drop for OpenSsh {
     fn drop(&mut self) {
@@ -257,6 +261,7 @@ impl OpenSsh {
             assert!(std::env::var_os("CI").is_none(), "in CI there is sshd");
             return None;
         }
+        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let folder = stage.site.folder.join("sshd");
         fs::create_dir(&folder).expect("folder");
         let _ = fs::create_dir_all("/run/sshd");
@@ -301,7 +306,7 @@ impl OpenSsh {
             folder.join("known_hosts").display()
         );
         let variables = json!({"ansible_port": Self::PORT, "ansible_user": me, "ansible_ssh_common_args": arguments});
-        Some((Self(servers), vec!["-e".to_owned(), variables.to_string()]))
+        Some((Self(servers, turn), vec!["-e".to_owned(), variables.to_string()]))
     }
 }
 
