@@ -21,7 +21,7 @@ fn told(text: &str) -> String {
     std::fs::write(&path, text).expect("write");
     let loader = loader();
     let wrong = match loader.playbook(&path) {
-        Ok(playbook) => check::playbook(&playbook, false),
+        Ok(playbook) => check::playbook(&playbook, false, &loader.collections),
         Err(errors) => errors,
     };
     let lines: Vec<_> = wrong.iter().map(|diagnostic| render::text(&loader.sources, diagnostic, false)).collect();
@@ -37,7 +37,8 @@ fn the_shipped_playbooks_and_roles_are_whole() {
         let playbook = loader.playbook(&root.join(format!("playbooks/{name}.yml"))).unwrap_or_else(|errors| {
             panic!("{name}: {}", errors.iter().map(|error| render::text(&loader.sources, error, false)).collect::<Vec<_>>().join("\n"))
         });
-        let wrong: Vec<_> = check::playbook(&playbook, true).iter().map(|error| render::text(&loader.sources, error, false)).collect();
+        let wrong: Vec<_> =
+            check::playbook(&playbook, true, &loader.collections).iter().map(|error| render::text(&loader.sources, error, false)).collect();
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     }
 }

@@ -87,7 +87,7 @@ fn prepare(arguments: &Arguments, sources: &Sources) -> Result<Option<ground::Pr
     }
     let play = ground.loader.play_of_text("<adhoc>", play(arguments, &pattern, &module).to_string(), &folder)?;
     let playbook = Playbook { path: folder.join("adhoc"), plays: vec![play] };
-    let wrong = check::playbook(&playbook, true);
+    let wrong = check::playbook(&playbook, true, &ground.loader.collections);
     if !wrong.is_empty() {
         return Err(wrong);
     }

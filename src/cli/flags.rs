@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::cli::vault::{SecretArguments, load};
 use crate::load::config::Config;
 use crate::load::execution::Execution;
-use crate::load::inventory::Options;
+use crate::load::inventory::{GroupNames, Options};
 use crate::load::vault::Vault;
 use crate::run::{Asker, Settings};
 use crate::source::Diagnostic;
@@ -195,7 +195,14 @@ pub fn inventory_options(config: &Config, extra_vars: &Arc<Map>) -> Options {
     let lenient = super::is_like_ansible() && !config.is_on("INVENTORY_ANY_UNPARSED_IS_FAILED");
     let advanced_lists = config.list("INVENTORY_ENABLED").iter().any(|name| name.ends_with("advanced_host_list"));
     let merges = config.text("DEFAULT_HASH_BEHAVIOUR") == Some("merge");
-    Options { lenient, merges, advanced_lists, extra_vars: extra_vars.clone() }
+    let group_names = match config.text("TRANSFORM_INVALID_GROUP_CHARS") {
+        Some("always") => GroupNames::Replaced,
+        Some("silently") => GroupNames::ReplacedSilently,
+        Some("never") => GroupNames::Noted,
+        None if super::is_like_ansible() => GroupNames::Noted,
+        _ => GroupNames::Kept,
+    };
+    Options { lenient, merges, advanced_lists, group_names, extra_vars: extra_vars.clone() }
 }
 
 fn password(file: Option<&Path>, ask: bool, prompt: &str, person: &dyn Asker) -> Result<Option<String>, Diagnostic> {

@@ -19,7 +19,7 @@ use crate::report::{Event, Listener};
 use crate::run::Site;
 use crate::run::hands::{Control, Hands, Lost, OnItem, Seat};
 use crate::source::Diagnostic;
-use crate::value::Map;
+use crate::value::{Key, Map, Value};
 use crate::vars::scope::Layer;
 
 /// What a run added to the inventory.
@@ -124,6 +124,9 @@ impl Site for Hosts {
             let has = |group: &String| inventory.group_names_of(name).iter().any(|known| **known == **group);
             !inventory.has_host(name) || !groups.iter().all(has)
         });
+        let known = self.layers(name);
+        let has = |variable: &Key, value: &Value| known.iter().rev().find_map(|layer| layer.variables.get(variable)) == Some(value);
+        let is_new = is_new || !variables.iter().all(|(variable, value)| has(variable, value));
         self.keep(Added::Host(name.to_owned(), groups.to_vec(), variables.clone()));
         if let Err(errors) = self.change(|inventory| inventory.add_host(name, groups, variables)) {
             errors.into_iter().for_each(|error| self.loader.warn(error));

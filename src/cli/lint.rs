@@ -72,7 +72,7 @@ fn look(arguments: &Arguments, sources: &Sources) -> Vec<Diagnostic> {
     for path in &arguments.paths {
         match playbook(&ground, path) {
             Ok(playbook) => {
-                found.extend(check::playbook(&playbook, true));
+                found.extend(check::playbook(&playbook, true, &ground.loader.collections));
                 found.extend(lint::playbook(&playbook, known.as_ref()));
             }
             Err(errors) => found.extend(errors),

@@ -221,7 +221,7 @@ fn read_playbook(loader: &Loader, path: &Path, strict: bool) -> Result<Playbook,
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     // Paths in messages stay as the user typed them; what runs needs to know the whole.
     let playbook = loader.playbook(if path.is_absolute() { path } else { &absolute })?;
-    let wrong = check::playbook(&playbook, strict);
+    let wrong = check::playbook(&playbook, strict, &loader.collections);
     if wrong.is_empty() { Ok(playbook) } else { Err(wrong) }
 }
 

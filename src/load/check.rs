@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::change::Failure;
+use crate::load::collections::Collections;
 use crate::load::library;
 use crate::load::playbook::{Action, Item, Playbook, Role, Task};
 use crate::modules::{self, Entry};
@@ -17,9 +18,11 @@ pub const UNKNOWN_ARGUMENT: &str = "unknown-argument";
 
 /// Returns everything wrong in a playbook. A module that does not exist counts only where the task is sure to run: tasks
 /// for other systems, guarded by `when`, are common and harmless. With `strict` every one counts.
-pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
-    let mut check = Check { strict, folder: PathBuf::new(), wrong: Vec::new(), is_caught: false, roles: Vec::new() };
+pub fn playbook(playbook: &Playbook, strict: bool, collections: &Collections) -> Vec<Diagnostic> {
+    let mut check =
+        Check { strict, folder: PathBuf::new(), collections, searched: Vec::new(), wrong: Vec::new(), is_caught: false, roles: Vec::new() };
     for play in &playbook.plays {
+        check.searched.clone_from(&play.keywords.collections);
         let guarded = !play.keywords.when.is_empty();
         check.folder.clone_from(&play.folder);
         for items in [&play.pre_tasks, &play.tasks, &play.post_tasks, &play.rollout.gate, &play.rollout.verify] {
@@ -35,10 +38,13 @@ pub fn playbook(playbook: &Playbook, strict: bool) -> Vec<Diagnostic> {
     check.wrong
 }
 
-struct Check {
+struct Check<'a> {
     strict: bool,
     /// The folder of the playbook.
     folder: PathBuf,
+    collections: &'a Collections,
+    /// The play's `collections`.
+    searched: Vec<String>,
     wrong: Vec<Diagnostic>,
     /// Whether a failure of the task at hand is caught, so that what is wrong in it may be told when it runs.
     is_caught: bool,
@@ -46,7 +52,7 @@ struct Check {
     roles: Vec<*const Role>,
 }
 
-impl Check {
+impl Check<'_> {
     fn role(&mut self, role: &Arc<Role>, guarded: bool) {
         if self.roles.contains(&Arc::as_ptr(role)) {
             return;
@@ -90,7 +96,7 @@ impl Check {
             return;
         }
         let Some(entry) = modules::find(name) else {
-            if name.contains("{{") {
+            if name.contains("{{") || self.is_of_collection(name, task) {
                 return;
             }
             if self.strict || !guarded {
@@ -114,6 +120,15 @@ impl Check {
                 );
             }
         }
+    }
+}
+
+impl Check<'_> {
+    /// Whether a module of a collection is meant.
+    fn is_of_collection(&self, name: &str, task: &Task) -> bool {
+        let of_role = task.role.iter().flat_map(|role| &role.collections);
+        let searched: Vec<_> = task.keywords.collections.iter().chain(&self.searched).chain(of_role).cloned().collect();
+        self.collections.module(name, &searched, &self.folder).is_some()
     }
 }
 

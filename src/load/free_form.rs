@@ -221,6 +221,9 @@ mod tests {
     fn a_name_may_be_a_template() {
         let map = key_values("{{ item[1] ~ '=' }}=set", Span::default(), None).expect("splits");
         assert_eq!(plain(&map), "{\"{{ item[1] ~ '=' }}\": 'set'}");
+        let map = key_values("user_{{ item.0 }}_x={{ item.1 == 2 }}", Span::default(), None).expect("splits");
+        assert_eq!(plain(&map), "{'user_{{ item.0 }}_x': '{{ item.1 == 2 }}'}");
+        assert!(pair("a b=c").is_none() && pair("=c").is_none() && pair("a-b=c").is_none());
     }
 
     #[test]

@@ -161,6 +161,10 @@ impl Loader {
         let Some(node) = self.document(path, from)? else { return Ok(Map::new()) };
         match to_value(&node) {
             Value::Map(map) => Ok(Arc::unwrap_or_clone(map)),
+            Value::List(maps) if maps.iter().all(|map| map.as_map().is_some()) => {
+                let entries = maps.iter().filter_map(Value::as_map).flatten();
+                Ok(entries.map(|(name, value)| (name.clone(), value.clone())).collect())
+            }
             _ => Err(vec![
                 Diagnostic::error(format!("a file of variables has to be a dictionary, this is {}", node.kind_name()))
                     .at(node.span)

@@ -16,7 +16,19 @@ pub fn to_value(node: &Node) -> Value {
         Kind::Unsafe(text) => Value::Str(text.clone()),
         Kind::Vault(text) => Value::Lazy(Arc::new(Lazy::Vault(Text { text: text.to_string(), span: node.span }))),
         Kind::List(items) => Value::list(items.iter().map(to_value)),
-        Kind::Map(entries) => Value::map(entries.iter().map(|(key, value)| (to_key(key), to_value(value)))),
+        Kind::Map(entries) => {
+            marked(entries, node).unwrap_or_else(|| Value::map(entries.iter().map(|(key, value)| (to_key(key), to_value(value)))))
+        }
+    }
+}
+
+/// Returns the text that JSON marks as `!unsafe` or `!vault` by a dictionary around it.
+fn marked(entries: &[(Node, Node)], node: &Node) -> Option<Value> {
+    let [(key, Node { kind: Kind::Str(text), .. })] = entries else { return None };
+    match key.as_str()? {
+        "__ansible_unsafe" => Some(Value::Str(text.clone())),
+        "__ansible_vault" => Some(Value::Lazy(Arc::new(Lazy::Vault(Text { text: text.to_string(), span: node.span })))),
+        _ => None,
     }
 }
 

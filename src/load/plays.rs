@@ -90,6 +90,9 @@ fn plays_of(loader: &Loader, path: &Path, from: Option<crate::source::Span>, kno
         );
         return Vec::new();
     };
+    if items.is_empty() {
+        errors.push(Diagnostic::error("A playbook must contain at least one play").at(node.span).hint("begin one with `- hosts: ...`"));
+    }
     let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
     let mut plays = Vec::new();
     for item in items {
@@ -180,6 +183,12 @@ fn play(loader: &Loader, node: &Node, folder: &Path, known: &Map, errors: &mut E
         errors.push(missing.hint("add `hosts: all`, a group, or a pattern"));
         return None;
     };
+    if let (Some(_), Some((user, _))) = (node.get("remote_user"), node.entry("user")) {
+        errors.push(Diagnostic::error("both 'user' and 'remote_user' are set for this play.").at(user.span).hint("keep `remote_user`"));
+    }
+    if hosts.as_list().is_some_and(<[Node]>::is_empty) {
+        errors.push(Diagnostic::error("Hosts list cannot be empty. Please check your playbook").at(hosts.span));
+    }
     let mut play = empty(node, hosts, folder);
     for (name, value) in entries {
         if !keywords::take(&mut play.keywords, name, value, errors) && !own_keyword(&mut play, name, value) {
@@ -198,7 +207,16 @@ fn play(loader: &Loader, node: &Node, folder: &Path, known: &Map, errors: &mut E
         collections: play.keywords.collections.clone().into(),
     };
     tasks::early_tags(&around, &mut play.keywords, node.span, errors);
-    let mut list = |name: &str| node.get(name).map(|value| tasks::list(&around, value, errors)).unwrap_or_default();
+    let mut list = |name: &str| {
+        let Some(value) = node.get(name) else { return Vec::new() };
+        if value.is_null() || value.as_list().is_some() {
+            return tasks::list(&around, value, errors);
+        }
+        let shown = if value.as_map().is_some() { value.kind_name().to_owned() } else { to_value(value).to_string() };
+        let message = format!("A malformed block was encountered while loading {name}: {shown} should be a list or None");
+        errors.push(Diagnostic::error(message).at(value.span).hint("begin each task with `- `"));
+        Vec::new()
+    };
     play.pre_tasks = list("pre_tasks");
     play.tasks = list("tasks");
     play.post_tasks = list("post_tasks");
@@ -254,7 +272,9 @@ fn own_keyword(play: &mut Play, name: &Node, value: &Node) -> bool {
         "on_failure" => play.rollout.on_failure = Some(located(value)),
         "fact_path" => play.fact_path = single(),
         "gather_timeout" => play.gather_timeout = single(),
-        "user" => play.keywords.remote_user = Some(located(value)),
+        "user" => {
+            play.keywords.remote_user.get_or_insert_with(|| located(value));
+        }
         "force_handlers" => play.force_handlers = single(),
         "gather_facts" => play.gather_facts = single(),
         "gather_subset" => play.gather_subset = single(),

@@ -317,9 +317,12 @@ pub(super) fn uses(around: &Around<'_>, node: &Node, errors: &mut Errors) -> Vec
         Kind::List(items) => items.iter().filter_map(|item| one_use(around, item, errors)).map(Arc::new).collect(),
         _ => {
             errors.push(
-                Diagnostic::error(format!("roles have to be a list, this is {}", node.kind_name()))
-                    .at(node.span)
-                    .hint("begin each role with `- `"),
+                Diagnostic::error(format!(
+                    "A malformed role declaration was encountered. Roles have to be a list, this is {}",
+                    node.kind_name()
+                ))
+                .at(node.span)
+                .hint("begin each role with `- `"),
             );
             Vec::new()
         }
@@ -357,6 +360,17 @@ fn one_use(around: &Around<'_>, node: &Node, errors: &mut Errors) -> Option<Role
             }
         }
         _ => name = Some(located(node)),
+    }
+    if let Some(Value::Str(text)) = name.as_ref().map(|name| &name.value)
+        && node.as_map().is_none()
+        && text.contains(',')
+    {
+        errors.push(
+            Diagnostic::error(format!("Invalid old style role requirement: {text}"))
+                .at(node.span)
+                .hint("write `- role: name`, and its keys below"),
+        );
+        return None;
     }
     let Some(name) = name else {
         errors.push(Diagnostic::error("this names no role").at(node.span).hint("write `- role: name`"));

@@ -115,6 +115,7 @@ pub const ALL: &[Setting] = &[
     setting("TAGS_SKIP", "ANSIBLE_SKIP_TAGS", "tags.skip", ""),
     setting("TASK_DEBUGGER_IGNORE_ERRORS", "ANSIBLE_TASK_DEBUGGER_IGNORE_ERRORS", "defaults.task_debugger_ignore_errors", "True"),
     setting("TASK_TIMEOUT", "ANSIBLE_TASK_TIMEOUT", "defaults.task_timeout", "0"),
+    setting("TRANSFORM_INVALID_GROUP_CHARS", "ANSIBLE_TRANSFORM_INVALID_GROUP_CHARS", "defaults.force_valid_group_names", "never"),
     setting("VAULT_ENCRYPT_SALT", "ANSIBLE_VAULT_ENCRYPT_SALT", "defaults.vault_encrypt_salt", ""),
     setting("YAML_FILENAME_EXTENSIONS", "ANSIBLE_YAML_FILENAME_EXT", "defaults.yaml_valid_extensions", ".yml,.yaml,.json"),
     setting("callback_format_pretty", "ANSIBLE_CALLBACK_FORMAT_PRETTY", "defaults.callback_format_pretty", ""),

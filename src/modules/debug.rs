@@ -43,6 +43,9 @@ impl Module for Debug {
             return Ok(());
         }
         let Some(var) = arguments.get("var").cloned() else { return Ok(()) };
+        if !matches!(var, Value::Str(_) | Value::Lazy(_) | Value::Null) {
+            return Err(Failure::argument("var", format!("`var`: '{var}' is not a string and conversion is not allowed")));
+        }
         let (name, value) = match expression_of(&var) {
             Some(text) => (text.clone(), evaluate(&text, controller)?),
             None => (var.type_name().to_owned(), controller.render(&var)?),
@@ -54,7 +57,7 @@ impl Module for Debug {
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         if self.msg.is_some() && self.var.is_some() {
-            return Err(Failure::argument("var", "`msg` and `var` exclude each other"));
+            return Err(Failure::argument("var", "parameters are mutually exclusive: msg|var"));
         }
         if self._quiet {
             return Ok(Plan::nothing(format!("shown only with `-{}`", "v".repeat(self.verbosity.into()))).value("skipped", true));

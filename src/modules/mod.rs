@@ -95,6 +95,7 @@ mod ufw;
 mod unarchive;
 mod uri;
 mod user;
+mod validate_argument_spec;
 mod wait_for;
 mod wait_for_connection;
 mod yaml_settings;
@@ -183,6 +184,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<unarchive::Unarchive>(),
     Entry::of::<uri::Uri>(),
     Entry::of::<user::User>(),
+    Entry::of::<validate_argument_spec::ValidateArgumentSpec>(),
     Entry::of::<wait_for::WaitFor>(),
     Entry::of::<wait_for_connection::WaitForConnection>(),
     Entry::of::<yaml_settings::YamlSettings>(),

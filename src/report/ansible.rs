@@ -142,7 +142,7 @@ impl AnsibleForm {
         if self.manner.verbosity < 3 {
             values.retain(|name, _| !name.as_str().is_some_and(|name| INTERNAL.contains(&name)));
         }
-        for name in ["failed", "skipped"] {
+        for name in ["exception", "failed", "failed_when_suppressed_exception", "skipped"] {
             values.shift_remove(name);
         }
         if values.get("results") == Some(&Value::Null) {
@@ -305,10 +305,13 @@ impl Listener for AnsibleForm {
                 }
             }
             Event::Retry { host, task, attempt, of, .. } => {
-                let left = of.saturating_sub(*attempt);
+                let left = (of + 1).saturating_sub(*attempt);
                 self.output.line(&format!("FAILED - RETRYING: [{host}]: {task} ({left} retries left)."));
             }
             Event::Included { file, hosts, label } => {
+                if let Some(due) = self.state.lock().ok().and_then(|mut state| state.due.take()) {
+                    self.output.line(&due);
+                }
                 let hosts: Vec<_> = hosts.iter().map(|host| &**host).collect();
                 let item = label.as_ref().map(|label| format!(" => (item={label})")).unwrap_or_default();
                 self.output.line(&self.output.paint(Colour::Cyan, &format!("included: {file} for {}{item}", hosts.join(", "))));

@@ -93,7 +93,9 @@ fn merged(mut fields: Json, result: &TaskResult, output: &Output) -> Json {
         json!({"status": status_word(result.status), "no_log": true, "ignored": result.ignored, "check": result.check})
     } else {
         let mut values = result.values.clone();
-        values.shift_remove("invocation");
+        for name in ["exception", "failed_when_suppressed_exception", "invocation"] {
+            values.shift_remove(name);
+        }
         let values = output.redactor().mask_value(&Value::from(values));
         let diff: Vec<_> = result
             .diff

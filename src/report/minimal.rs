@@ -100,7 +100,7 @@ impl Minimal {
             // Facts are what `setup` is asked for.
             values.retain(|name, _| !name.as_str().is_some_and(|name| INTERNAL.contains(&name) && name != "ansible_facts"));
         }
-        values.retain(|name, _| !matches!(name.as_str(), Some("failed" | "skipped")));
+        values.retain(|name, _| !matches!(name.as_str(), Some("exception" | "failed" | "skipped")));
         if result.verbose_always {
             values.shift_remove("changed");
         } else {

@@ -116,6 +116,17 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Returns what `ansible_delegated_vars` tells of a host.
+    fn told_of(&self, host: &str) -> Value {
+        let mut all = Map::from_iter([("inventory_hostname".into(), Value::str(host)), ("ansible_host".into(), Value::str(host))]);
+        for layer in self.site.layers(host) {
+            all.extend(layer.variables.iter().map(|(name, value)| (name.clone(), value.clone())));
+        }
+        Value::from(all)
+    }
+}
+
 impl Step {
     /// Gets the task, or one item of its loop, ready to be carried out.
     pub(super) fn prepare(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
@@ -136,13 +147,17 @@ impl Step {
         let records_diff = diff || (asked.is_none() && self.run.journal.run().is_some());
         let variables =
             variables.with([("ansible_check_mode", Value::Bool(mode == Mode::Check)), ("ansible_diff_mode", Value::Bool(diff))]);
+        let delegate = self.delegate(&variables, engine)?;
+        let variables = match &delegate {
+            Some(host) => variables.with([("ansible_delegated_vars", Value::map([(&**host, self.run.told_of(host))]))]),
+            None => variables,
+        };
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
         let is_told = entry.runs != Runs::WithoutHost && (self.run.settings.verbosity >= 3 || self.task.r#loop.is_some());
         let invocation = is_told.then(|| Value::map([("module_args", told(&arguments))]));
         if let Some(path) = &own {
             arguments = self.for_own_module(path, arguments, mode, diff);
         }
-        let delegate = self.delegate(&variables, engine)?;
         let seat = match entry.runs {
             Runs::WithoutHost => Seat::default(),
             _ => self.seat(delegate.as_ref(), &variables, engine)?,
@@ -159,6 +174,7 @@ impl Step {
             search: &search,
             span: self.place_of(None),
             seen: Seen::of(&*self.run.hands),
+            is_given: matches!(&self.task.action, Action::Module { arguments, .. } if arguments.contains_key("_template")),
             diagnostic: std::cell::RefCell::default(),
         };
         (entry.prepare)(&mut arguments, &desk).map_err(|failure| match (failure, desk.diagnostic.take()) {
@@ -296,6 +312,7 @@ impl Step {
                 Value::Map(map) => rendered.extend(Arc::unwrap_or_clone(map)),
                 Value::Unknown(unknown) => return Err(Stop::Unknown(unknown.why.clone())),
                 Value::Null => {}
+                omitted if is_omit(&omitted) => {}
                 other => {
                     let wrong = format!("the arguments of `{}` have to be a dictionary, not {} `{other}`", entry.name, other.type_name());
                     return Err(Diagnostic::error(wrong).at(self.place_of(None)).into());
@@ -322,7 +339,12 @@ impl Step {
                 return Err(Diagnostic::error(invalid_name(&name)).at(self.place_of(None)).into());
             }
             if entry.unrendered.contains(&text) {
-                rendered.insert(name, value);
+                let may_be_omitted = matches!(&value, Value::Lazy(_)) && value.to_string().contains("omit");
+                if may_be_omitted && engine.render(&value, variables).is_ok_and(|value| is_omit(&value)) {
+                    rendered.shift_remove(&name);
+                } else {
+                    rendered.insert(name, value);
+                }
                 continue;
             }
             let value = engine.render(&value, variables).map_err(|wrong| {
@@ -376,7 +398,12 @@ impl Step {
     fn environment(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Vec<(String, String)>, Stop> {
         let mut all: Vec<(String, String)> = Vec::new();
         for located in self.frame.all(&self.task, |keywords| &keywords.environment) {
-            let value = self.rendered(&located.value, variables, engine)?;
+            let value = match self.rendered(&located.value, variables, engine) {
+                // What the facts are to tell is not known while they are gathered.
+                Err(Stop::Wrong(diagnostic)) if self.gathers_facts() && diagnostic.message.contains("ansible_env") => continue,
+                Err(Stop::Wrong(diagnostic)) if self.gathers_facts() && diagnostic.message.contains("'env'") => continue,
+                value => value?,
+            };
             let layers = match &value {
                 Value::List(layers) => layers.to_vec(),
                 Value::Null => continue,
@@ -394,6 +421,10 @@ impl Step {
             }
         }
         Ok(all)
+    }
+
+    fn gathers_facts(&self) -> bool {
+        matches!(&self.task.action, Action::Module { name, .. } if matches!(modules::short_name(name), "setup" | "gather_facts"))
     }
 
     /// Returns the host that the task is delegated to.
@@ -424,5 +455,8 @@ impl Step {
     }
 }
 fn to_boolean(value: &Value, located: &Located) -> Result<bool, Stop> {
-    arguments::to_bool(value).ok_or_else(|| Diagnostic::error(format!("`{value}` is neither yes nor no")).at(located.span).into())
+    arguments::to_bool(value).ok_or_else(|| {
+        let wrong = Diagnostic::error(format!("The value '{value}' could not be converted to 'bool'")).at(located.span);
+        wrong.hint("write yes or no").into()
+    })
 }

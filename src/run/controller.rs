@@ -27,6 +27,8 @@ pub(super) struct Desk<'a> {
     pub(super) search: &'a Search,
     pub(super) span: Span,
     pub(super) seen: Seen,
+    /// Whether the arguments came out of a template as a whole, so that no text in them is sure to be the user's own.
+    pub(super) is_given: bool,
     /// The first diagnostic met: it has the place, which a `Failure` cannot carry.
     pub(super) diagnostic: std::cell::RefCell<Option<Diagnostic>>,
 }
@@ -128,7 +130,11 @@ impl Controller for Desk<'_> {
     }
 
     fn condition(&self, text: &Value) -> Result<bool, Failure> {
-        match self.engine.condition(text, self.span, self.variables) {
+        let truth = match self.is_given {
+            true => self.engine.given_condition(text, self.span, self.variables),
+            false => self.engine.condition(text, self.span, self.variables),
+        };
+        match truth {
             Ok(Truth::Yes) => Ok(true),
             Ok(Truth::No) => Ok(false),
             Ok(Truth::Unknown(why)) => Err(Failure::unknown(why)),

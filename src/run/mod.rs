@@ -41,9 +41,11 @@ mod magic;
 mod meta;
 mod no_host;
 mod play;
+mod prompt;
 mod reboot;
 mod recap;
 pub mod replay;
+mod reserved;
 mod result;
 mod role;
 mod rollout;
@@ -127,6 +129,8 @@ struct Run {
     announcements: announce::Announcements,
     /// Handlers whose name could not be rendered, told of once.
     unusable: Mutex<HashSet<Span>>,
+    /// Reserved names of variables that were told of.
+    reserved: Mutex<HashSet<&'static str>>,
     engines: Mutex<HashMap<Search, Arc<Engine>>>,
     /// One permit a host that may be worked on at once.
     forks: Arc<Semaphore>,
@@ -229,6 +233,7 @@ impl Run {
             hosts: host::Hosts::default(),
             announcements: announce::Announcements::default(),
             unusable: Mutex::default(),
+            reserved: Mutex::default(),
             engines: Mutex::default(),
             predicted: AtomicUsize::new(0),
             unknown: Mutex::default(),

@@ -10,9 +10,9 @@ use crate::run::host::Standing;
 use crate::run::stage::Stage;
 use crate::run::strategy::Strategy;
 use crate::run::{Settings, budget};
-use crate::source::{Diagnostic, Node};
+use crate::source::Diagnostic;
 use crate::value::{Map, Value, arguments};
-use crate::vars::Variables;
+use crate::vars::{Variables, is_omit};
 
 /// The run cannot go on, for a reason that was told.
 type Broken = ControlFlow<()>;
@@ -56,6 +56,7 @@ impl Run {
                 return ControlFlow::Break(());
             }
         };
+        self.note_reserved(&play.keywords.vars, play.span);
         match self.portions(&stage) {
             Ok(portions) => self.roll_out(&stage, portions).await,
             Err(diagnostic) => {
@@ -70,6 +71,16 @@ impl Run {
     /// Gets a play ready. `None`: it has no hosts.
     fn stage(self: &Arc<Self>, play: &Play) -> Result<Option<Arc<Stage>>, Diagnostic> {
         let engine = self.engine_of_play(&play.folder);
+        let prompted = self.prompted(play)?;
+        let asked;
+        let play = match prompted.is_empty() {
+            true => play,
+            // What was asked for may say which hosts the play is for.
+            false => {
+                asked = with_variables(play, &prompted);
+                &asked
+            }
+        };
         let known = Known::of(play, &self.settings);
         let strategy = match (&play.strategy, &self.settings.execution.strategy) {
             (Some(strategy), _) => engine.render(strategy, &known)?.to_string(),
@@ -86,16 +97,12 @@ impl Run {
             self.tell(Event::PlayWithoutHosts { pattern });
             return Ok(None);
         }
-        let order = play.order.as_ref().map(|order| engine.render(order, &known)).transpose()?;
+        let order = play.order.as_ref().map(|order| engine.render(order, &known)).transpose()?.filter(|order| !is_omit(order));
         let hosts = ordered(hosts, order.as_ref(), play)?;
         let name = match &play.name {
             Value::Null => pattern,
             name => engine.render(name, &known).unwrap_or_else(|_| name.clone()).to_string(),
         };
-        let mut prompted = Map::new();
-        for prompt in &play.vars_prompt {
-            self.prompt(prompt, &mut prompted)?;
-        }
         let play = Arc::new(play.clone());
         let private = self.settings.execution.private_role_vars == Some(true);
         Ok(Some(Stage::new(play, name, hosts, prompted, strategy, private)))
@@ -108,37 +115,6 @@ impl Run {
             Value::List(items) => items.iter().map(ToString::to_string).collect::<Vec<_>>().join(","),
             single => single.to_string(),
         })
-    }
-
-    /// Asks for one variable of `vars_prompt`, unless `-e` has it.
-    fn prompt(&self, node: &Node, prompted: &mut Map) -> Result<(), Diagnostic> {
-        let text = |key: &str| node.get(key).and_then(Node::as_str).map(str::to_owned);
-        let is_set = |key: &str| matches!(node.get(key).map(|node| &node.kind), Some(crate::source::Kind::Bool(true)));
-        let Some(name) = text("name").or_else(|| node.as_str().map(str::to_owned)) else {
-            return Err(Diagnostic::error("this prompt does not name its variable").at(node.span).hint("add `name: variable`"));
-        };
-        if self.settings.extra_vars.contains_key(name.as_str()) {
-            return Ok(());
-        }
-        let is_private = !matches!(node.get("private").map(|node| &node.kind), Some(crate::source::Kind::Bool(false)));
-        let question = text("prompt").unwrap_or_else(|| name.clone());
-        let mut answer = self.asker.ask(&question, !is_private);
-        if is_set("confirm") && answer.is_some() && self.asker.ask(&format!("confirm {question}"), !is_private) != answer {
-            return Err(Diagnostic::error(format!("the two texts typed for `{name}` differ")).at(node.span));
-        }
-        if answer.as_deref().unwrap_or_default().is_empty() {
-            answer = text("default").or(answer);
-        }
-        let Some(answer) = answer else {
-            return Err(Diagnostic::error(format!("nobody is there to answer the prompt for `{name}`"))
-                .at(node.span)
-                .hint(format!("give the value with `-e {name}=...`, or add a `default`")));
-        };
-        if is_private {
-            self.redactor.learn(&answer);
-        }
-        prompted.insert(name.into(), Value::from(answer));
-        Ok(())
     }
 
     /// Returns the hosts of each batch of `all`.
@@ -254,6 +230,13 @@ impl Run {
             });
         }
     }
+}
+
+/// Returns a play that has these variables too.
+fn with_variables(play: &Play, more: &Map) -> Play {
+    let mut play = play.clone();
+    Arc::make_mut(&mut play.keywords.vars).extend(more.iter().map(|(name, value)| (name.clone(), value.clone())));
+    play
 }
 
 /// Returns the hosts as `order` wants them.

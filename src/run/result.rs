@@ -27,6 +27,9 @@ const TELLING: &[&str] = &["stdout", "stderr", "content", "msg", "ansible_facts"
 /// What the module was asked for: shown with `-vvv`, and registered of the items of a loop.
 pub(super) const INVOCATION: &str = "invocation";
 
+/// Where playbooks look for what went wrong inside of a module.
+const EXCEPTION: &str = "exception";
+
 /// What came of a task, or of one item of its loop.
 #[derive(Debug)]
 pub(super) struct Came {
@@ -193,6 +196,16 @@ impl Step {
         Value::from(all)
     }
 
+    /// Returns a diagnostic as text; with `no_log` without the lines of the file, as what they say may be a secret.
+    fn told(&self, diagnostic: &Diagnostic, no_log: bool) -> String {
+        if !no_log {
+            return self.run.rendered(diagnostic);
+        }
+        let place = diagnostic.span.and_then(|span| self.run.sources.place(span)).map(|place| format!(" ({place})")).unwrap_or_default();
+        let message = format!("{}{place}", diagnostic.message);
+        self.run.rendered(&Diagnostic { span: None, also: Vec::new(), message, ..diagnostic.clone() })
+    }
+
     /// Returns what is told of a failure. Ansible's form says whose it was, and where the task begins.
     fn failure_text(&self, diagnostic: &Diagnostic, of_module: bool) -> String {
         if !self.run.sources.in_ansible_form() {
@@ -289,6 +302,7 @@ impl Step {
             result.status = Status::Failed;
             result.because.clone_from(&diagnostic.message);
             result.diagnostic = Some(self.failure_text(&diagnostic, true));
+            values.insert(EXCEPTION.into(), Value::str("(traceback unavailable)"));
         }
         let unsure = values.contains_key(UNSURE);
         let refused = is_refusal(&values);
@@ -312,6 +326,9 @@ impl Step {
             result.status = Status::Skipped;
         }
         let failed = result.status == Status::Failed;
+        if !failed && let Some(exception) = values.shift_remove(EXCEPTION) {
+            values.insert("failed_when_suppressed_exception".into(), exception);
+        }
         if failed && !unsure && !refused {
             result.ignored = self.is_ignored(variables, engine);
         }
@@ -453,13 +470,14 @@ impl Step {
             ("unreachable".into(), Value::Bool(true)),
             ("msg".into(), Value::str(&lost.message)),
         ]);
+        let no_log = self.is_secret(variables, engine);
         let result = TaskResult {
             status: Status::Unreachable,
             because: lost.message,
-            diagnostic: Some(self.run.rendered(&diagnostic)),
+            diagnostic: Some(self.told(&diagnostic, no_log)),
             ignored,
             check: self.run.settings.check,
-            no_log: self.is_secret(variables, engine),
+            no_log,
             delegated_to: ready.delegate.as_ref().map(ToString::to_string),
             values: values.clone(),
             ..TaskResult::default()

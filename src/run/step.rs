@@ -229,7 +229,13 @@ impl Step {
                     return self.came(Stop::Unknown(why.to_owned()), variables, engine);
                 }
                 Ok(Truth::No) if attempt > tries.more => {
+                    came.note("attempts", Value::from(tries.more.max(1)));
                     came.give_up(attempt);
+                    if self.run.sources.in_ansible_form() && came.result.diagnostic.is_none() {
+                        let text = Diagnostic::error("Task failed: Action failed.").at(self.task.span);
+                        came.result.diagnostic = Some(self.run.rendered(&text));
+                    }
+                    came.result.ignored = self.is_ignored(variables, engine);
                     return came;
                 }
                 Ok(Truth::No) => {}

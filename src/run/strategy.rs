@@ -88,6 +88,7 @@ impl Run {
 
     /// Runs a block: its body, its rescue on the hosts that failed in it, its always on all that can be reached.
     async fn block(self: &Arc<Self>, stage: &Arc<Stage>, block: &Arc<Block>, hosts: &[Arc<str>], frame: &Arc<Frame>) {
+        self.note_reserved(&block.keywords.vars, block.span);
         let hosts = self.hosts.running(hosts);
         let marks = self.marks(&hosts);
         let body = frame.block(block, true);

@@ -41,6 +41,7 @@ impl Run {
         if !self.has_started(&name, task) || !self.is_confirmed(&name, task) {
             return;
         }
+        self.note_reserved(&task.keywords.vars, task.span);
         match &task.action {
             Action::IncludeTasks { .. } | Action::IncludeRole { .. } => {
                 self.include(stage, task, &hosts, frame, name, handler.is_some()).await

@@ -232,9 +232,9 @@ fn a_roles_arguments_are_checked_before_it_runs() {
     ];
     let with = |text: &str| format!("- hosts: web\n  gather_facts: false\n  roles:\n    - {{role: app{text}}}\n");
     let run = |text: &str| run_with(FakeSite::of(1), &with(text), &files, |_| {}).text();
-    assert!(run("").contains("the role `app` needs the variable `size`"), "{}", run(""));
-    assert!(run(", size: many").contains("has to be a whole number, `many` is not"), "{}", run(", size: many"));
-    assert!(run(", size: 1, mode: x").contains("has to be one of sniff, proxy"), "{}", run(", size: 1, mode: x"));
+    assert!(run("").contains("missing required arguments: size"), "{}", run(""));
+    assert!(run(", size: many").contains("argument 'size' is of type str and we were unable to convert to int"), "{}", run(", size: many"));
+    assert!(run(", size: 1, mode: x").contains("value of mode must be one of: sniff, proxy, got: x"), "{}", run(", size: 1, mode: x"));
     assert!(run(", size: '1', mode: sniff").ends_with("web1 ok app : t"));
 }
 

@@ -24,6 +24,7 @@ impl Run {
         let changed = |changed: bool| if changed { Status::Changed } else { status };
         match then {
             Then::Facts { facts, cacheable } => {
+                self.note_reserved(&facts, task.span);
                 let is_setup = matches!(&task.action, Action::Module { name, .. } if modules::short_name(name) == "setup" || modules::short_name(name) == "gather_facts");
                 for host in hosts {
                     self.hosts.with(host, |host| {
@@ -40,6 +41,7 @@ impl Run {
                 status
             }
             Then::Variables(variables) => {
+                self.note_reserved(&variables, task.span);
                 for host in hosts {
                     self.hosts.with(host, |host| host.include(&variables, self.settings.merge_dictionaries));
                 }

@@ -123,6 +123,13 @@ impl Sources {
         self.files.read().map(|files| files.clone()).unwrap_or_default()
     }
 
+    /// Whether a text stands in one of the user's files; how it is broken into lines does not matter.
+    pub fn tell(&self, text: &str) -> bool {
+        let squeezed = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wanted = squeezed(text);
+        self.all().iter().any(|file| file.text.contains(text) || squeezed(&file.text).contains(&wanted))
+    }
+
     /// Returns where `span` starts, as a person counts it.
     pub fn place(&self, span: Span) -> Option<Place> {
         let file = self.get(span.file)?;

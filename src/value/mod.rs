@@ -17,6 +17,7 @@ pub mod json;
 pub mod map;
 pub mod pattern;
 pub mod secret;
+pub mod specification;
 
 pub use map::{Key, Map};
 

@@ -73,7 +73,7 @@ impl Engine {
         }
         let run = Evaluator::new(self, vars);
         let result = run.finish(value).map(|value| if has_omitted(&value) { without_parts_omitted(&value) } else { value });
-        settle(result, span_of(value))
+        settle(result, span_of(value)).inspect(|value| self.heed(value))
     }
 
     /// Renders only the text keys of a dictionary of the user's own: what `set_fact` and the like do.
@@ -101,7 +101,24 @@ impl Engine {
     /// Says what is wrong with it, and where.
     pub fn expression(&self, text: &str, span: Span, vars: &dyn Variables) -> Result<Value, Diagnostic> {
         let run = Evaluator::new(self, vars);
-        settle(self.expression_live(&run, text, span).and_then(|live| run.freeze(&live)), Some(span))
+        settle(self.expression_live(&run, text, span).and_then(|live| run.freeze(&live)), Some(span)).inspect(|value| self.heed(value))
+    }
+
+    /// Says of a text that looks like a template that it is not rendered, where that is wanted.
+    fn heed(&self, value: &Value) {
+        static WANTED: std::sync::LazyLock<bool> =
+            std::sync::LazyLock::new(|| std::env::var("_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR").is_ok_and(|what| what == "warning"));
+        fn is_there(value: &Value) -> bool {
+            match value {
+                Value::Str(text) => has_template_marks(text),
+                Value::List(items) => items.iter().any(is_there),
+                Value::Map(map) => map.values().any(is_there),
+                _ => false,
+            }
+        }
+        if *WANTED && is_there(value) {
+            self.world.warn("Encountered untrusted template: it stays as it is");
+        }
     }
 
     fn condition_value(&self, text: &str, span: Span, vars: &dyn Variables) -> Result<Value, Diagnostic> {
@@ -152,7 +169,10 @@ impl Engine {
         let value = if whole {
             self.world
                 .warn("deprecated: Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`");
-            self.render(&Value::text(text, span), vars)?
+            match self.render(&Value::text(text, span), vars)? {
+                value @ (Value::Str(_) | Value::List(_)) if !self.lenient_conditions => return self.given_condition(&value, span, vars),
+                value => value,
+            }
         } else {
             match self.condition_value(text, span, vars) {
                 Err(error) if text.contains("{{") => {
@@ -162,6 +182,33 @@ impl Engine {
             }
         };
         self.boolean(&value, span)
+    }
+
+    /// Returns whether what a template gave holds as a condition. Only a text that stands in the user's own files is evaluated.
+    ///
+    /// # Errors
+    /// As [`Self::condition`], or the text came from elsewhere.
+    pub fn given_condition(&self, condition: &Value, span: Span, vars: &dyn Variables) -> Result<Truth, Diagnostic> {
+        match condition {
+            Value::Str(text) if has_template_marks(text) || !self.sources.tell(text) => {
+                let message =
+                    "the condition is an untrusted template or expression: it came out of a template, and stands in none of your files";
+                Err(Diagnostic::error(message).at(span).hint("write the expression itself, without `{{ }}`"))
+            }
+            Value::Str(text) => self.condition_text(text, span, vars),
+            Value::List(conditions) => {
+                let mut all = Truth::Yes;
+                for condition in conditions.iter() {
+                    match self.given_condition(condition, span, vars)? {
+                        Truth::Yes => {}
+                        Truth::No => return Ok(Truth::No),
+                        unknown @ Truth::Unknown(_) => all = unknown,
+                    }
+                }
+                Ok(all)
+            }
+            other => self.condition(other, span, vars),
+        }
     }
 
     fn boolean(&self, value: &Value, span: Span) -> Result<Truth, Diagnostic> {

@@ -139,8 +139,30 @@ pub struct Options {
     pub merges: bool,
     /// `-i` lists may have ranges also where lenient.
     pub advanced_lists: bool,
+    /// What becomes of names of groups that are no names of variables.
+    pub group_names: GroupNames,
     /// `-e`, for inventories that work something out.
     pub extra_vars: Arc<Map>,
+}
+
+/// What becomes of names of groups that have other characters than names of variables have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum GroupNames {
+    /// They stay, and nothing is said.
+    #[default]
+    Kept,
+    /// They stay, with a warning.
+    Noted,
+    /// The characters become `_`, with a warning.
+    Replaced,
+    /// The characters become `_`.
+    ReplacedSilently,
+}
+
+/// Returns the name of a group with `_` for every character that no name of a variable has.
+fn safe_name(name: &str) -> String {
+    let is_first = |at: usize, c: char| at == 0 && c.is_ascii_digit();
+    name.char_indices().map(|(at, c)| if (c.is_alphanumeric() || c == '_') && !is_first(at, c) { c } else { '_' }).collect()
 }
 
 impl Inventory {
@@ -352,7 +374,8 @@ impl Inventory {
         }
         match self.hosts.get(host) {
             Some(host) => add(Level::InventoryHost, None, &host.own),
-            None => add(Level::InventoryHost, None, &implicit()),
+            None if matches!(host, "localhost" | "127.0.0.1" | "::1") => add(Level::InventoryHost, None, &implicit()),
+            None => {}
         }
         all.sort_by_key(|found| found.level);
         all
@@ -439,9 +462,31 @@ impl Inventory {
         if let Some((name, _)) = self.groups.get_key_value(name) {
             return name.clone();
         }
-        let name: GroupName = name.into();
+        let safe = if self.options.group_names == GroupNames::Kept { name.to_owned() } else { safe_name(name) };
+        let name: GroupName = match self.options.group_names {
+            _ if safe == name => name.into(),
+            GroupNames::Kept => name.into(),
+            GroupNames::Noted => {
+                self.warn_once("Invalid characters were found in group names but not replaced");
+                name.into()
+            }
+            GroupNames::Replaced => {
+                self.warn_once("Invalid characters were found in group names and automatically replaced");
+                safe.into()
+            }
+            GroupNames::ReplacedSilently => safe.into(),
+        };
+        if self.groups.contains_key(&name) {
+            return name;
+        }
         self.groups.insert(name.clone(), Group { own: Defined::merging(self.options.merges), ..Group::default() });
         name
+    }
+
+    fn warn_once(&mut self, message: &str) {
+        if !self.warnings.iter().any(|warning| warning.message == message) {
+            self.warnings.push(Diagnostic::warning(message));
+        }
     }
 
     fn put_in_group(&mut self, host: &HostName, group: &str) {

@@ -39,6 +39,9 @@ impl Inventory {
                 parts.push(part);
                 continue;
             };
+            if std::path::Path::new(path).is_dir() {
+                return Err(Diagnostic::error(format!("--limit: `{path}` must be a file, and is a directory")));
+            }
             let text = std::fs::read_to_string(path).map_err(|error| {
                 let text = error.to_string();
                 Diagnostic::error(format!("cannot read the limit file `{path}`: {}", text.split(" (os error").next().unwrap_or_default()))

@@ -221,7 +221,9 @@ impl Generator<'_> {
                 inventory.add_child(&group, child).map_err(|message| Diagnostic::error(message).at(name.span))?;
             }
             for (variable, value) in parent.get("vars").and_then(Node::as_map).unwrap_or_default() {
-                let rendered = self.engine.render(&to_value(value), &Known(row.clone()))?;
+                // What the layers do not know is left for the plays to know.
+                let value = to_value(value);
+                let rendered = self.engine.render(&value, &Known(row.clone())).unwrap_or(value);
                 let group = inventory.group(&group);
                 inventory.set_group_variable(&group, variable.as_str().unwrap_or_default(), rendered, variable.span);
             }

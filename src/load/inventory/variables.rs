@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use crate::load::nodes::to_value;
 use crate::load::vault::Vault;
+use crate::load::vault::format::Sealed;
 use crate::source::{Diagnostic, Severity, Sources, yaml};
+use crate::value::{Lazy, Value};
 
 use super::{Defined, GroupName, HostName};
 
@@ -63,7 +65,28 @@ impl VariableFolder {
         read_new(reader, group_files, groups, &mut self.groups, &mut found);
         let host_files = self.host_files.get_or_insert_with(|| list(&self.path.join("host_vars")));
         read_new(reader, host_files, hosts, &mut self.hosts, &mut found);
+        // Where something is wrong anyway, all that is damaged is told.
+        if !found.errors.is_empty() {
+            let all = self.groups.values().chain(self.hosts.values());
+            all.flat_map(|defined| defined.variables.values()).for_each(|value| damaged(value, &mut found.errors));
+        }
         found
+    }
+}
+
+/// Tells which vaulted texts in a value are none.
+fn damaged(value: &Value, errors: &mut Vec<Diagnostic>) {
+    match value {
+        Value::Lazy(lazy) => {
+            if let Lazy::Vault(text) = &**lazy
+                && let Err(why) = Sealed::parse(text.text.as_bytes())
+            {
+                errors.push(Diagnostic::error(format!("this cannot be decrypted: {why}")).at(text.span));
+            }
+        }
+        Value::List(items) => items.iter().for_each(|item| damaged(item, errors)),
+        Value::Map(map) => map.values().for_each(|item| damaged(item, errors)),
+        _ => {}
     }
 }
 
