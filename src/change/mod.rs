@@ -155,6 +155,15 @@ pub enum Then {
     Meta(String),
     /// Close the connection and open it anew at the next task.
     Reconnect,
+    /// Count this, to be told when the run ends.
+    Stats {
+        /// Name and value.
+        data: Map,
+        /// For each host, not for the run as a whole.
+        per_host: bool,
+        /// Added to what was counted before.
+        aggregate: bool,
+    },
 }
 
 /// One effect on a host. A closed list: what is not in it cannot be done.

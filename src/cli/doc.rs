@@ -1,4 +1,4 @@
-//! `windlass doc`: the manual of a module, from its own types.
+//! `windlass doc`: the manual of a module, from its own types, and what of the language is there.
 
 use clap::Args;
 use serde_json::Value as Json;
@@ -22,10 +22,17 @@ pub struct Arguments {
     /// Print the JSON schema of the arguments instead
     #[arg(long)]
     schema: bool,
+    /// Print what of Ansible's language is supported, what differs on purpose, and what is not there
+    #[arg(long)]
+    language: bool,
 }
 
 /// Shows the manual.
 pub fn run(arguments: &Arguments) -> u8 {
+    if arguments.language {
+        super::say(&super::language::shown(arguments.json));
+        return super::OK;
+    }
     if arguments.list || arguments.modules.is_empty() {
         let rows: Vec<_> = modules::ALL.iter().map(|entry| (entry.name, summary(entry))).collect();
         if arguments.json {

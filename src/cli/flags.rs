@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -11,6 +12,7 @@ use crate::load::config::Config;
 use crate::load::execution::Execution;
 use crate::load::inventory::{GroupNames, Options};
 use crate::load::vault::Vault;
+use crate::run::fact_cache::FactCache;
 use crate::run::{Asker, Settings};
 use crate::source::Diagnostic;
 use crate::value::Map;
@@ -185,9 +187,31 @@ impl Flags {
             ssh_arguments: ssh.into_iter().filter_map(|(name, text)| Some((name, text?))).collect(),
             inventory_sources: self.inventory.clone(),
             execution: Execution::read(&|name| config.variable(name)),
+            fact_cache: fact_cache(config)?,
+            flush_cache: self.flush_cache,
             ..Settings::default()
         })
     }
+}
+
+/// Returns where the settings keep facts for later runs.
+fn fact_cache(config: &Config) -> Result<Option<FactCache>, Diagnostic> {
+    let plugin = config.text("CACHE_PLUGIN").unwrap_or("memory");
+    match plugin.rsplit('.').next() {
+        Some("memory") => return Ok(None),
+        Some("jsonfile") => {}
+        _ => {
+            let message = format!("the fact cache `{plugin}` is a Python plugin, which cannot run here");
+            return Err(Diagnostic::error(message).hint("`fact_caching` is memory or jsonfile"));
+        }
+    }
+    let Some(folder) = config.path("CACHE_PLUGIN_CONNECTION") else {
+        let hint = "say `fact_caching_connection` in ansible.cfg, or ANSIBLE_CACHE_PLUGIN_CONNECTION";
+        return Err(Diagnostic::error("the fact cache `jsonfile` needs a folder").hint(hint));
+    };
+    let seconds = config.number("CACHE_PLUGIN_TIMEOUT").unwrap_or(86400);
+    let prefix = config.text("CACHE_PLUGIN_PREFIX").unwrap_or_default().to_owned();
+    Ok(Some(FactCache { folder, prefix, timeout: (seconds > 0).then(|| Duration::from_secs(seconds)) }))
 }
 
 /// Returns what the settings say of how inventories are read.

@@ -34,6 +34,7 @@ pub mod ground;
 pub mod hosts;
 pub mod inventory;
 mod keep;
+mod language;
 pub mod lint;
 pub mod list;
 mod moved;

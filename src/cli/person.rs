@@ -20,4 +20,16 @@ impl Asker for Person {
         std::io::stdin().lock().read_line(&mut line).ok()?;
         Some(line.trim_end_matches(['\r', '\n']).to_owned())
     }
+
+    fn command(&self, prompt: &str) -> Option<String> {
+        use std::io::{BufRead, Write};
+        let mut out = std::io::stdout().lock();
+        let _ = write!(out, "{prompt}").and_then(|()| out.flush());
+        drop(out);
+        let mut line = String::new();
+        match std::io::stdin().lock().read_line(&mut line) {
+            Ok(1..) => Some(line.trim_end_matches(['\r', '\n']).to_owned()),
+            _ => None,
+        }
+    }
 }

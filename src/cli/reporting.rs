@@ -100,6 +100,7 @@ fn manner(config: &Config, verbosity: u8) -> Manner {
         failed_to_stderr: config.is_on("display_failed_stderr"),
         path_on_failure: config.is_on("show_task_path_on_failure"),
         check_markers: config.is_on("check_mode_markers"),
+        custom_stats: config.is_on("SHOW_CUSTOM_STATS"),
         deprecations: config.is_on("DEPRECATION_WARNINGS"),
         debug: config.is_on("DEFAULT_DEBUG"),
         yaml: is_yaml.then_some(as_yaml as Yaml),

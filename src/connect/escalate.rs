@@ -1,7 +1,7 @@
 //! Starting programs as another user.
 //!
 //! The line that is run prints a mark before anything else. Until the mark shows, what comes is the conversation with
-//! `sudo` or `su`; the password is given only in answer to their prompt, once.
+//! `sudo`, `su` or `doas`; the password is given only in answer to their prompt, once.
 
 use std::time::Duration;
 
@@ -123,12 +123,18 @@ impl<'a> Plan<'a> {
                 let inner = if link.is_local() { script.to_owned() } else { format!("stty raw -echo; exec 2>/dev/null; {script}") };
                 (format!("exec {program} {flags}{user} -c {}", quoted(&format!("exec /bin/sh -c {}", quoted(&inner)))), !link.is_local())
             }
+            // `doas` asks its terminal too, and keeps it as it is.
+            "doas" if r#become.password.is_some() => {
+                let inner = if link.is_local() { script.to_owned() } else { format!("stty raw -echo; exec 2>/dev/null; {script}") };
+                (format!("exec {program} {flags}-u {user} /bin/sh -c {}", quoted(&inner)), !link.is_local())
+            }
+            "doas" => (format!("exec {program} {flags}-n -u {user} {shell}"), false),
             other => {
                 return Err(Trouble::new(
                     Kind::Settings,
                     format!("{} has the become method `{other}`, which windlass does not have", link.name()),
                 )
-                .hint("become_method is sudo or su"));
+                .hint("become_method is sudo, su or doas"));
             }
         };
         let line = match &r#become.folder {
@@ -136,6 +142,11 @@ impl<'a> Plan<'a> {
             None => line,
         };
         Ok(Some(Plan { r#become, line, terminal, prompt }))
+    }
+
+    /// Whether a question for the password comes on the terminal.
+    fn asks_terminal(&self) -> bool {
+        matches!(self.r#become.method.as_str(), "su" | "doas")
     }
 
     /// Whether what came so far ends in a question for the password. `su` words it as it likes.
@@ -151,7 +162,7 @@ impl<'a> Plan<'a> {
     fn failed(&self, link: &Link, said: &[u8]) -> Trouble {
         let Become { method, user, password, .. } = self.r#become;
         let (name, words) = (link.name(), last_words(said));
-        let asked = ["password is required", "password for", "Authentication failure", "terminal is required"]
+        let asked = ["password is required", "Authentication required", "password for", "Authentication failure", "terminal is required"]
             .iter()
             .any(|part| words.contains(part));
         if password.is_none() && asked {
@@ -219,7 +230,7 @@ async fn wait_for_mark(link: &Link, mut process: Process, plan: Option<&Plan<'_>
         if let Some(found) = line_with(&line, mark) {
             return Ok(Begun { process, output, line: found });
         }
-        if let Some(plan) = plan.filter(|plan| plan.r#become.method == "su") {
+        if let Some(plan) = plan.filter(|plan| plan.asks_terminal()) {
             dialogue.extend_from_slice(&piece);
             if plan.asks(&line) {
                 plan.needs_password(link)?;
@@ -273,7 +284,7 @@ async fn ended(link: &Link, mut process: Process, plan: Option<&Plan<'_>>, given
         return Trouble::new(Kind::Lost, format!("the connection to {} was lost", link.name()));
     }
     match plan {
-        Some(plan) if given && plan.r#become.method == "su" => plan.wrong_password(link),
+        Some(plan) if given && plan.asks_terminal() => plan.wrong_password(link),
         Some(plan) => plan.failed(link, &said),
         None => {
             let words = last_words(&said);

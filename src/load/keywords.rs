@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::load::nodes::to_value;
 use crate::load::playbook::{Keywords, Located};
+use crate::modules;
 use crate::source::{Diagnostic, Kind, Node};
 use crate::value::{Map, Value};
 
@@ -74,14 +75,25 @@ pub fn take(keywords: &mut Keywords, name: &Node, value: &Node, errors: &mut Vec
         "check_mode" => keywords.check_mode = single(),
         "collections" => keywords.collections = names(value),
         "connection" => keywords.connection = single(),
-        "debugger" => keywords.debugger = single(),
+        "debugger" => {
+            let known = ["always", "never", "on_failed", "on_skipped", "on_unreachable"];
+            if let Some(word) = value.as_str().filter(|word| !known.contains(word)) {
+                let hint = "it is always, never, on_failed, on_skipped or on_unreachable";
+                errors
+                    .push(Diagnostic::error(format!("`debugger` cannot be `{word}`")).at(value.span).hint(hint).did_you_mean(word, known));
+            }
+            keywords.debugger = single();
+        }
         "delegate_facts" => keywords.delegate_facts = single(),
         "delegate_to" => keywords.delegate_to = single(),
         "diff" => keywords.diff = single(),
         "environment" => keywords.environment = one_or_many(value),
         "ignore_errors" => keywords.ignore_errors = single(),
         "ignore_unreachable" => keywords.ignore_unreachable = single(),
-        "module_defaults" => keywords.module_defaults = one_or_many(value),
+        "module_defaults" => {
+            known_groups(value, errors);
+            keywords.module_defaults = one_or_many(value);
+        }
         "no_log" => keywords.no_log = single(),
         "port" => keywords.port = single(),
         "remote_user" => keywords.remote_user = single(),
@@ -94,6 +106,17 @@ pub fn take(keywords: &mut Keywords, name: &Node, value: &Node, errors: &mut Vec
         _ => return false,
     }
     true
+}
+
+/// Says which groups of `module_defaults` there are not.
+fn known_groups(defaults: &Node, errors: &mut Vec<Diagnostic>) {
+    let names = defaults.as_map().unwrap_or_default().iter().filter_map(|(name, _)| Some((name, name.as_str()?.strip_prefix("group/")?)));
+    for (name, group) in names.filter(|(_, group)| modules::group(group).is_none()) {
+        let known = modules::GROUPS.iter().map(|(name, _)| *name);
+        let hint = format!("known are {}", known.clone().map(|name| format!("`group/{name}`")).collect::<Vec<_>>().join(", "));
+        errors
+            .push(Diagnostic::error(format!("there is no group of modules `{group}`")).at(name.span).did_you_mean(group, known).hint(hint));
+    }
 }
 
 /// Returns the variables of a `vars:`: a dictionary, or (as old playbooks have it) a list of them.

@@ -27,7 +27,7 @@ pub const ALL: &[Setting] = &[
     setting("BECOME_PASSWORD_FILE", "ANSIBLE_BECOME_PASSWORD_FILE", "defaults.become_password_file", ""),
     setting("CACHE_PLUGIN", "ANSIBLE_CACHE_PLUGIN", "defaults.fact_caching", "memory"),
     setting("CACHE_PLUGIN_CONNECTION", "ANSIBLE_CACHE_PLUGIN_CONNECTION", "defaults.fact_caching_connection", ""),
-    setting("CACHE_PLUGIN_PREFIX", "ANSIBLE_CACHE_PLUGIN_PREFIX", "defaults.fact_caching_prefix", "ansible_facts"),
+    setting("CACHE_PLUGIN_PREFIX", "ANSIBLE_CACHE_PLUGIN_PREFIX", "defaults.fact_caching_prefix", ""),
     setting("CACHE_PLUGIN_TIMEOUT", "ANSIBLE_CACHE_PLUGIN_TIMEOUT", "defaults.fact_caching_timeout", "86400"),
     setting("CALLBACKS_ENABLED", "ANSIBLE_CALLBACKS_ENABLED", "defaults.callbacks_enabled", ""),
     setting(

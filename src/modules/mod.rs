@@ -443,6 +443,28 @@ pub fn short_name(name: &str) -> &str {
     COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).or_else(of_collection).unwrap_or(name)
 }
 
+/// Groups of modules whose arguments `module_defaults` can give together: `group/NAME`.
+pub const GROUPS: &[(&str, &[&str])] = &[
+    ("community.postgresql.all", &["postgresql_db", "postgresql_privs", "postgresql_user"]),
+    (
+        "windlass.elasticsearch",
+        &[
+            "elasticsearch_cluster_settings",
+            "elasticsearch_cross_cluster_api_key",
+            "elasticsearch_health",
+            "elasticsearch_reload_secure_settings",
+            "elasticsearch_remote_cluster",
+            "elasticsearch_remote_info",
+        ],
+    ),
+];
+
+/// Returns the modules of a group; the group may be without its collection where that is ours.
+pub fn group(name: &str) -> Option<&'static [&'static str]> {
+    let is_it = |known: &str| known == name || known.strip_prefix("windlass.") == Some(name);
+    GROUPS.iter().find(|(known, _)| is_it(known)).map(|(_, modules)| *modules)
+}
+
 /// Returns the module called `name`, short (`copy`) or full (`ansible.builtin.copy`).
 pub fn find(name: &str) -> Option<&'static Entry> {
     let short = short_name(name);

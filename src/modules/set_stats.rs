@@ -1,14 +1,16 @@
 //! `set_stats`: numbers and texts about a run.
 
+use std::sync::Arc;
+
 use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module, Runs};
-use crate::change::{Failure, Plan, Probe};
+use crate::change::{Failure, Plan, Probe, Then};
 use crate::value::{Value, json};
 
-/// Tells numbers and texts about a run: `register` and the JSON output have them as `ansible_stats`. They are not summed up at the end.
+/// Counts numbers, texts, lists and dictionaries over a run. The report ends with what they came to.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetStats {
@@ -30,7 +32,12 @@ impl Module for SetStats {
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         let data = json::from_json(&serde_json::json!(self.data));
-        let stats = Value::map([("data", data), ("per_host", self.per_host.into()), ("aggregate", self.aggregate.into())]);
-        Ok(Plan::nothing("they are part of the result").value("ansible_stats", stats))
+        let (per_host, aggregate) = (self.per_host, self.aggregate);
+        let stats = Value::map([("data", data.clone()), ("per_host", per_host.into()), ("aggregate", aggregate.into())]);
+        let mut plan = Plan::nothing("they are counted").value("ansible_stats", stats);
+        if let Value::Map(data) = data {
+            plan.then.push(Then::Stats { data: Arc::unwrap_or_clone(data), per_host, aggregate });
+        }
+        Ok(plan)
     }
 }

@@ -181,6 +181,14 @@ impl AnsibleForm {
         }
     }
 
+    /// Returns counted values on one line, as Ansible folds them.
+    fn stats(&self, stats: &Map) -> String {
+        let mut stats = Value::from(stats.clone());
+        sort_keys(&mut stats);
+        let json = to_json(&self.output.redactor().mask_value(&stats));
+        with_indent(&json, b" ").replace('\n', "")
+    }
+
     fn recap(&self, recap: &[(Arc<str>, Counts)]) {
         self.banner("PLAY RECAP");
         for (host, counts) in recap {
@@ -234,8 +242,12 @@ pub(super) fn one_line(json: &serde_json::Value) -> String {
 
 /// Returns JSON with four blanks a level.
 pub(super) fn indented(json: &serde_json::Value) -> String {
+    with_indent(json, b"    ")
+}
+
+fn with_indent(json: &serde_json::Value, indent: &[u8]) -> String {
     let mut out = Vec::new();
-    let form = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let form = serde_json::ser::PrettyFormatter::with_indent(indent);
     let mut writer = serde_json::Serializer::with_formatter(&mut out, form);
     match serde::Serialize::serialize(json, &mut writer) {
         Ok(()) => String::from_utf8_lossy(&out).into_owned(),
@@ -327,6 +339,16 @@ impl Listener for AnsibleForm {
             }
             Event::Warning { message } => self.warn(message),
             Event::Diagnostic { text } => self.errors.line(text),
+            Event::Said { text } => self.output.line(text),
+            Event::CustomStats { hosts, run } if self.manner.custom_stats => {
+                self.banner("CUSTOM STATS: ");
+                hosts.iter().for_each(|(host, stats)| self.output.line(&format!("\t{host}: {}", self.stats(stats))));
+                if !run.is_empty() {
+                    self.output.line(&format!("\n\tRUN: {}", self.stats(run)));
+                }
+                self.output.line("");
+            }
+            Event::CustomStats { .. } => {}
             Event::RunEnded { recap, unknown, predicted, .. } => {
                 self.recap(recap);
                 if !unknown.is_empty() {

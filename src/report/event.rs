@@ -88,6 +88,15 @@ pub enum Event {
     Diagnostic {
         text: String,
     },
+    /// What the debugger answers.
+    Said {
+        text: String,
+    },
+    /// What `set_stats` counted.
+    CustomStats {
+        hosts: Vec<(Arc<str>, Map)>,
+        run: Map,
+    },
     /// All hosts failed, or the budget of failures is used up.
     PlayStopped {
         why: String,

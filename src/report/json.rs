@@ -4,8 +4,8 @@ use serde_json::{Value as Json, json};
 
 use super::event::{Counts, Event, Listener, Status, TaskResult};
 use super::output::Output;
-use crate::value::Value;
 use crate::value::json::to_json;
+use crate::value::{Map, Value};
 
 /// The version of the events' form.
 pub const SCHEMA: u32 = 1;
@@ -60,6 +60,12 @@ fn describe(event: &Event, output: &Output) -> (&'static str, Json) {
         Event::MetaDone { host, text } => ("meta", json!({"host": &**host, "text": text})),
         Event::Warning { message } => ("warning", json!({"message": message})),
         Event::Diagnostic { text } => ("diagnostic", json!({"text": text})),
+        Event::Said { text } => ("said", json!({"text": text})),
+        Event::CustomStats { hosts, run } => {
+            let shown = |stats: &Map| to_json(&output.redactor().mask_value(&Value::from(stats.clone())));
+            let hosts: serde_json::Map<_, _> = hosts.iter().map(|(host, stats)| (host.to_string(), shown(stats))).collect();
+            ("custom_stats", json!({"hosts": hosts, "run": shown(run)}))
+        }
         Event::PlayStopped { why } => ("play_stopped", json!({"why": why})),
         Event::RunEnded { recap, took, predicted, unknown, run, code } => {
             let hosts: serde_json::Map<_, _> = recap.iter().map(|(host, counts)| (host.to_string(), counts_json(counts))).collect();

@@ -20,6 +20,8 @@ pub struct Manner {
     pub path_on_failure: bool,
     /// Plays and tasks that are checks are marked.
     pub check_markers: bool,
+    /// What `set_stats` counted is told at the end.
+    pub custom_stats: bool,
     /// Deprecations are told.
     pub deprecations: bool,
     /// More is told than anybody wants to read, but to find a mistake.
@@ -39,6 +41,7 @@ impl Default for Manner {
             failed_to_stderr: false,
             path_on_failure: false,
             check_markers: false,
+            custom_stats: false,
             deprecations: true,
             debug: false,
             yaml: None,

@@ -11,8 +11,8 @@ use super::output::{Colour, Output};
 use super::{fold, recap};
 use crate::change::diff::unified;
 use crate::source::Place;
-use crate::value::Value;
 use crate::value::json::to_json;
+use crate::value::{Map, Value};
 
 /// Writes our own form.
 pub struct Terminal {
@@ -292,9 +292,16 @@ impl Listener for Terminal {
                     state.warned.push(message.clone());
                 }
             }
-            Event::Diagnostic { text } => {
+            Event::Diagnostic { text } | Event::Said { text } => {
                 self.flush(&mut state);
                 self.output.line(text);
+            }
+            Event::CustomStats { hosts, run } => {
+                let shown = |stats: &Map| self.output.redactor().mask_value(&Value::from(stats.clone())).to_string();
+                hosts.iter().for_each(|(host, stats)| self.output.line(&format!("counted for {host}: {}", shown(stats))));
+                if !run.is_empty() {
+                    self.output.line(&format!("counted: {}", shown(run)));
+                }
             }
             Event::PlayStopped { why } => {
                 self.flush(&mut state);

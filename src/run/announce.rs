@@ -8,7 +8,6 @@ use crate::load::playbook::Task;
 use crate::report::event::Event;
 use crate::run::Run;
 use crate::run::stage::Stage;
-use crate::run::strategy::Strategy;
 use crate::source::Span;
 
 /// What makes two announcements the same.
@@ -41,7 +40,7 @@ impl Run {
             hosts: hosts.len(),
             check: self.settings.check,
         };
-        if stage.strategy == Strategy::Linear {
+        if stage.strategy.is_together() {
             self.listener.tell(&event);
             return;
         }

@@ -72,6 +72,7 @@ impl Run {
             notice: None,
             key: None,
             is_handler: false,
+            told: false,
         };
         let errors = match given {
             Ok(given) => specification::errors(data, &given),

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use indexmap::IndexMap;
+
 use crate::change::{Bound, Failure, Mode};
 use crate::load::library;
 use crate::load::playbook::{Action, Keywords, Located, Task};
@@ -380,15 +382,27 @@ impl Step {
             "package" => self.variable(&["ansible_pkg_mgr"], variables, engine)?,
             _ => None,
         };
+        // What an inner `module_defaults` has for a module or group replaces what an outer one has for it.
+        let (mut of_groups, mut of_modules) = (IndexMap::new(), IndexMap::new());
         for located in self.frame.all(&self.task, |keywords| &keywords.module_defaults) {
             let Some(defaults) = located.value.as_map() else { continue };
             for (name, value) in defaults {
-                let is_ours = name.as_str().map(modules::short_name).is_some_and(|name| {
-                    name == self.module_name(entry) || stand_in.as_ref().is_some_and(|manager| manager.as_str() == Some(name))
-                });
-                if is_ours && let Value::Map(map) = engine.render(value, variables)? {
-                    all.extend(map.iter().filter(|(_, value)| !is_omit(value)).map(|(name, value)| (name.clone(), value.clone())));
+                let Some(name) = name.as_str() else { continue };
+                if let Some(group) = name.strip_prefix("group/") {
+                    if modules::group(group).is_some_and(|modules| modules.contains(&entry.name)) {
+                        of_groups.insert(group, value);
+                    }
+                    continue;
                 }
+                let name = modules::short_name(name);
+                if name == self.module_name(entry) || stand_in.as_ref().is_some_and(|manager| manager.as_str() == Some(name)) {
+                    of_modules.insert(name, value);
+                }
+            }
+        }
+        for value in of_groups.values().chain(of_modules.values()) {
+            if let Value::Map(map) = engine.render(value, variables)? {
+                all.extend(map.iter().filter(|(_, value)| !is_omit(value)).map(|(name, value)| (name.clone(), value.clone())));
             }
         }
         Ok(all)

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use indexmap::IndexMap;
 
 use crate::report::event::Counts;
+use crate::run::fact_cache::FactCache;
 use crate::value::{Key, Map, Value};
 use crate::vars::scope::united;
 
@@ -46,6 +47,8 @@ pub(super) struct Host {
     pub(super) facts: Arc<Map>,
     /// The same as variables of their own.
     pub(super) fact_variables: Arc<Map>,
+    /// Whether facts were gathered, in this run or, with a fact cache, in an earlier one.
+    pub(super) gathered: bool,
     /// `set_fact` and `register`.
     pub(super) set_facts: Arc<Map>,
     /// `include_vars`.
@@ -86,6 +89,7 @@ impl Host {
 
     /// Gives the host facts. Those of `setup` are variables under `ansible_...` too, whichever way they came.
     pub(super) fn gather(&mut self, facts: &Map, is_setup: bool) {
+        self.gathered |= is_setup;
         for (name, value) in facts {
             let name = name.to_string();
             let bare = name.strip_prefix("ansible_").unwrap_or(&name);
@@ -100,6 +104,7 @@ impl Host {
     pub(super) fn clear_facts(&mut self) {
         self.facts = Arc::default();
         self.fact_variables = Arc::default();
+        self.gathered = false;
     }
 
     /// Notes that a handler is to run.
@@ -125,9 +130,27 @@ fn note<K: std::hash::Hash + Eq>(notices: &mut IndexMap<K, (Notice, String)>, ke
 #[derive(Debug, Default)]
 pub(super) struct Hosts {
     all: RwLock<HashMap<Arc<str>, Arc<Mutex<Host>>>>,
+    /// Where facts of earlier runs are.
+    cache: Option<FactCache>,
 }
 
 impl Hosts {
+    /// Returns no hosts yet; where one is met, it has the facts that the cache keeps.
+    pub(super) fn new(cache: Option<FactCache>) -> Self {
+        Self { cache, ..Self::default() }
+    }
+
+    fn fresh(&self, name: &str) -> Host {
+        let mut host = Host::default();
+        let Some(cached) = self.cache.as_ref().and_then(|cache| cache.read(name)) else { return host };
+        for (name, value) in cached.facts {
+            let is_long = name.as_str().is_some_and(|name| name.starts_with("ansible_"));
+            host.gather(&Map::from_iter([(name, value)]), is_long);
+        }
+        host.gathered = cached.gathered;
+        host
+    }
+
     /// Returns what is known of a host, to read or change. Never hold it across an `await`.
     pub(super) fn with<T>(&self, name: &str, work: impl FnOnce(&mut Host) -> T) -> T {
         work(&mut lock(&self.entry(name)))
@@ -137,7 +160,12 @@ impl Hosts {
         if let Some(host) = self.all.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return host.clone();
         }
-        self.all.write().unwrap_or_else(PoisonError::into_inner).entry(name.into()).or_default().clone()
+        self.all
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name.into())
+            .or_insert_with(|| Arc::new(Mutex::new(self.fresh(name))))
+            .clone()
     }
 
     /// Returns whether a host takes part.

@@ -76,6 +76,8 @@ impl Run {
                 doubt: None,
                 key: None,
                 is_handler: false,
+                own: Map::new(),
+                redone: 0,
             };
             let included = {
                 let variables = self.variables(stage, frame, Some(task), host);

@@ -67,4 +67,9 @@ pub trait Library: Send + Sync {
 pub trait Asker: Send + Sync {
     /// Shows `prompt` and returns the line that was typed; `None` where nobody can answer.
     fn ask(&self, prompt: &str, echo: bool) -> Option<String>;
+
+    /// Shows `prompt` and returns the next line of standard input, whoever writes it; `None` at its end.
+    fn command(&self, _prompt: &str) -> Option<String> {
+        None
+    }
 }

@@ -401,7 +401,15 @@ impl Step {
         if result.status == Status::Failed {
             notice = None;
         }
-        Ended { register: Value::from(values.clone()), result: TaskResult { values, ..result }, then, notice, key: None, is_handler: false }
+        Ended {
+            register: Value::from(values.clone()),
+            result: TaskResult { values, ..result },
+            then,
+            notice,
+            key: None,
+            is_handler: false,
+            told: false,
+        }
     }
 }
 

@@ -81,6 +81,8 @@ impl Run {
                 doubt: None,
                 key: None,
                 is_handler: false,
+                own: Map::new(),
+                redone: 0,
             };
             let variables = self.variables(stage, frame, Some(task), host);
             let engine = self.engine(&self.search(stage, frame, task));
@@ -153,7 +155,7 @@ impl Run {
                     hosts.iter().for_each(|host| self.hosts.set_standing(host, Standing::LeftRole(number)));
                 }
             }
-            "clear_facts" => stage.all.iter().for_each(|host| self.hosts.with(host, |host| host.clear_facts())),
+            "clear_facts" => stage.all.iter().for_each(|host| self.forget_facts(host)),
             "clear_host_errors" => {
                 for host in &stage.all {
                     self.hosts.with(host, |host| {
@@ -196,6 +198,8 @@ impl Run {
             doubt: None,
             key: None,
             is_handler: false,
+            own: Map::new(),
+            redone: 0,
         };
         let seat = {
             let variables = self.variables(stage, &stage.frame, Some(task), host);

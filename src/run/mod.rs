@@ -28,6 +28,8 @@ pub mod bond;
 pub mod budget;
 mod connection;
 mod controller;
+mod debugger;
+pub mod fact_cache;
 pub mod files;
 mod frame;
 mod handlers;
@@ -54,6 +56,7 @@ mod search;
 pub mod settings;
 pub mod site;
 mod stage;
+mod stats;
 mod step;
 mod strategy;
 pub mod tags;
@@ -145,6 +148,13 @@ struct Run {
     seats: Mutex<Vec<(Arc<str>, hands::Seat)>>,
     interrupted: AtomicBool,
     guard: window::Guard,
+    /// Held while the debugger has stopped at a task.
+    debugging: tokio::sync::Mutex<()>,
+    /// The run was ended in the debugger.
+    quit: AtomicBool,
+    stats: stats::Stats,
+    /// Facts that are not kept for later runs, told of once.
+    unkept: Mutex<HashSet<String>>,
 }
 
 /// Runs playbooks one after the other, up to the first on which a host fails, and says how it went. They share what is
@@ -158,6 +168,9 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
     // Before anything is done, it is on disk that it was begun.
     let _ = run.in_journal().await;
 
+    if run.settings.flush_cache {
+        run.site.hosts().iter().for_each(|host| run.forget_facts(host));
+    }
     let watch = tokio::spawn(watch_for_interrupt(run.clone()));
     let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
     let playbooks = if run.may_touch(playbooks).await { playbooks } else { &[] };
@@ -190,6 +203,7 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
         run: run.journal.run().map(str::to_owned),
         code: recap.exit_code(),
     });
+    run.tell_stats();
     recap
 }
 
@@ -211,6 +225,7 @@ impl Run {
         for password in [&settings.become_password, &settings.password].into_iter().flatten() {
             redactor.learn(password.reveal());
         }
+        let hosts = host::Hosts::new(settings.fact_cache.clone());
         Self {
             selection: tags::Selection::new(&settings.tags, &settings.skip_tags),
             playbook_folder: Mutex::default(),
@@ -230,7 +245,7 @@ impl Run {
             bond,
             met: replay::Met::default(),
             owed: Mutex::default(),
-            hosts: host::Hosts::default(),
+            hosts,
             announcements: announce::Announcements::default(),
             unusable: Mutex::default(),
             reserved: Mutex::default(),
@@ -241,6 +256,10 @@ impl Run {
             seats: Mutex::default(),
             interrupted: AtomicBool::new(false),
             guard: window::Guard::default(),
+            debugging: tokio::sync::Mutex::default(),
+            quit: AtomicBool::new(false),
+            stats: stats::Stats::default(),
+            unkept: Mutex::default(),
         }
     }
 
@@ -272,6 +291,7 @@ impl Run {
             broken: self.broken.load(Ordering::SeqCst),
             interrupted: self.is_interrupted(),
             out_of_time: self.guard.is_closed(),
+            quit: self.quit.load(Ordering::SeqCst),
         }
     }
 

@@ -144,7 +144,7 @@ impl Run {
         }
         self.tell(Event::PlayStarted { name: stage.name.clone(), hosts: alive, check: self.settings.check });
         match stage.strategy {
-            Strategy::Linear => self.sections(stage, &hosts).await,
+            Strategy::Linear | Strategy::Debug => self.sections(stage, &hosts).await,
             Strategy::Free | Strategy::HostPinned => self.each_by_itself(stage, &hosts).await,
         }
     }
@@ -192,8 +192,7 @@ impl Run {
             }
             // With `smart`, hosts whose facts are known are not asked again.
             let is_smart = self.settings.execution.gathering.as_deref() == Some("smart") && stage.play.gather_facts.is_none();
-            let unknown: Vec<_> =
-                hosts.iter().filter(|host| !is_smart || self.hosts.with(host, |host| host.facts.is_empty())).cloned().collect();
+            let unknown: Vec<_> = hosts.iter().filter(|host| !is_smart || !self.hosts.with(host, |host| host.gathered)).cloned().collect();
             let hosts = unknown.as_slice();
             let task = Arc::new(implicit("Gathering Facts", "setup", arguments, stage));
             self.task(stage, &task, hosts, &stage.frame.clone(), None).await;

@@ -8,6 +8,9 @@ use crate::report::event::Counts;
 /// The exit code of a run for the rest of which its window left no time.
 pub const OUT_OF_TIME: u8 = 13;
 
+/// The exit code of a run that was ended in the debugger.
+const QUIT: u8 = 99;
+
 /// How a run ended.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Recap {
@@ -25,15 +28,19 @@ pub struct Recap {
     pub interrupted: bool,
     /// The change window left no time for what came next.
     pub out_of_time: bool,
+    /// The user ended the run in the debugger.
+    pub quit: bool,
 }
 
 impl Recap {
     /// Returns the exit code: 0 all went well, 1 something is wrong in the files, 2 hosts failed, 4 hosts could not be
-    /// reached (whether others failed or not), 13 the window left no time for the rest, 130 interrupted.
+    /// reached (whether others failed or not), 13 the window left no time for the rest, 99 ended in the debugger,
+    /// 130 interrupted.
     pub fn exit_code(&self) -> u8 {
         let forgiven = |host: &str, count: fn(&Counts) -> u32| self.forgiven.get(host).map_or(0, count);
         let any = |count: fn(&Counts) -> u32| self.hosts.iter().any(|(host, counts)| count(counts) > forgiven(host, count));
         match self {
+            _ if self.quit => QUIT,
             _ if self.out_of_time => OUT_OF_TIME,
             _ if self.interrupted => 130,
             _ if self.broken => 1,

@@ -294,6 +294,7 @@ impl Step {
             notice: replay.notifies.then_some(Notice::Surely),
             key: Some(key.clone()),
             is_handler: self.is_handler,
+            told: false,
         })
     }
 

@@ -43,7 +43,15 @@ pub(super) struct Came {
 
 impl Came {
     pub(super) fn into_ended(self) -> Ended {
-        Ended { result: self.result, register: self.register, then: self.then, notice: self.notice, key: None, is_handler: false }
+        Ended {
+            result: self.result,
+            register: self.register,
+            then: self.then,
+            notice: self.notice,
+            key: None,
+            is_handler: false,
+            told: false,
+        }
     }
 
     /// Adds a value to the result.

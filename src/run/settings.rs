@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::load::execution::Execution;
+use crate::run::fact_cache::FactCache;
 use crate::run::window::Window;
 use crate::value::Map;
 use crate::value::secret::Secret;
@@ -75,6 +76,10 @@ pub struct Settings {
     pub lenient_conditionals: bool,
     /// What the environment says about execution.
     pub execution: Execution,
+    /// Where facts stay for later runs.
+    pub fact_cache: Option<FactCache>,
+    /// `--flush-cache`: facts of earlier runs are forgotten first.
+    pub flush_cache: bool,
 }
 
 /// What becomes of a command that broke off in the middle, when its run is resumed.
@@ -151,6 +156,8 @@ impl Default for Settings {
             managed: "Ansible managed".to_owned(),
             merge_dictionaries: false,
             execution: Execution::default(),
+            fact_cache: None,
+            flush_cache: false,
         }
     }
 }

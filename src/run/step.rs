@@ -38,6 +38,10 @@ pub(super) struct Step {
     pub(super) key: Option<StepKey>,
     /// Whether the task is a handler.
     pub(super) is_handler: bool,
+    /// Variables that the debugger set.
+    pub(super) own: Map,
+    /// How often the debugger had it done again.
+    pub(super) redone: usize,
 }
 
 /// What a task came to on a host, all items of its loop together.
@@ -54,14 +58,23 @@ pub(super) struct Ended {
     pub(super) key: Option<StepKey>,
     /// Whether the task is a handler.
     pub(super) is_handler: bool,
+    /// Whether it was told already, as the debugger stopped there.
+    pub(super) told: bool,
 }
 
 impl Ended {
     /// What a step that broke down came to.
     pub(super) fn broken_down() -> Self {
         let message = "windlass itself broke down in this task; please report it";
-        let mut ended =
-            Self { result: TaskResult::default(), register: Value::Null, then: Vec::new(), notice: None, key: None, is_handler: false };
+        let mut ended = Self {
+            result: TaskResult::default(),
+            register: Value::Null,
+            then: Vec::new(),
+            notice: None,
+            key: None,
+            is_handler: false,
+            told: false,
+        };
         ended.fail(message, message);
         ended
     }
@@ -172,7 +185,7 @@ impl Step {
             return ended;
         }
         let began = Instant::now();
-        let variables = self.run.variables(&self.stage, &self.frame, Some(&self.task), &self.host);
+        let variables = self.run.variables(&self.stage, &self.frame, Some(&self.task), &self.host).with(self.own.clone());
         let engine = self.run.engine(&self.run.search(&self.stage, &self.frame, &self.task));
         let mut ended = match (&self.doubt, &self.task.r#loop) {
             (Some(doubt), _) => self.came(Stop::Unknown(doubt.clone()), &variables, &engine).into_ended(),
@@ -201,7 +214,8 @@ impl Step {
             Ok(ready) => ready,
             Err(stop) => return self.came(stop, variables, engine),
         };
-        ready.step = ready.step.map(|key| format!("{key}{part}"));
+        let again = if self.redone > 0 { format!("/redo{}", self.redone) } else { String::new() };
+        ready.step = ready.step.map(|key| format!("{key}{part}{again}"));
         let tries = match self.tries(variables, engine) {
             Ok(tries) => tries,
             Err(stop) => return self.came(stop, variables, engine),

@@ -22,6 +22,8 @@ use crate::source::Diagnostic;
 pub(super) enum Strategy {
     /// Together, task by task.
     Linear,
+    /// The same, and the debugger stops where a task fails.
+    Debug,
     /// Each as fast as it can.
     Free,
     /// Each as fast as it can, and begun only when it can go to the end without waiting for others.
@@ -29,13 +31,23 @@ pub(super) enum Strategy {
 }
 
 impl Strategy {
+    /// Whether the hosts go through each task together.
+    pub(super) fn is_together(self) -> bool {
+        matches!(self, Self::Linear | Self::Debug)
+    }
+
+    /// Whether the debugger stops where a task fails.
+    pub(super) fn debugs(self) -> bool {
+        self == Self::Debug
+    }
+
     /// Returns the strategy of a name.
     pub(super) fn named(name: &str) -> Result<Self, Diagnostic> {
         const KNOWN: [&str; 4] = ["linear", "free", "host_pinned", "debug"];
         let short = name.strip_prefix("ansible.builtin.").unwrap_or(name);
         match short {
-            // `debug` is linear; the debugger it adds is asked for by `debugger:` and its setting.
-            "linear" | "debug" => Ok(Self::Linear),
+            "linear" => Ok(Self::Linear),
+            "debug" => Ok(Self::Debug),
             "free" => Ok(Self::Free),
             "host_pinned" => Ok(Self::HostPinned),
             _ => Err(Diagnostic::error(format!("the strategy `{name}` is not known"))
@@ -50,7 +62,7 @@ impl Run {
     pub(super) async fn each_by_itself(self: &Arc<Self>, stage: &Arc<Stage>, hosts: &[Arc<str>]) {
         let seats = Arc::new(Semaphore::new(match stage.strategy {
             Strategy::HostPinned => self.settings.forks.max(1),
-            Strategy::Linear | Strategy::Free => hosts.len().max(1),
+            Strategy::Linear | Strategy::Debug | Strategy::Free => hosts.len().max(1),
         }));
         let mut ways = JoinSet::new();
         for host in hosts {

@@ -152,6 +152,8 @@ impl Run {
                 doubt: handler.and_then(|handler| handler.doubt(host)),
                 key: Some(self.step_key(task, module, host)),
                 is_handler: handler.is_some(),
+                own: Map::new(),
+                redone: 0,
             };
             let throttle = throttle.clone();
             // The hosts get their turns in their own order, whatever thread looks after them.
@@ -167,19 +169,21 @@ impl Run {
                 };
                 let _one_of_all = turn.await;
                 let ended = step.perform().await;
-                (step.host.clone(), ended)
+                (step, ended)
             });
         }
         let mut changed = false;
         let mut failed = Vec::new();
         let mut left: Vec<_> = workers.to_vec();
         while let Some(joined) = steps.join_next().await {
-            let (host, ended) = match joined {
+            let (step, ended) = match joined {
                 Ok(joined) => joined,
                 // A step that broke down is one of those that did not come back; they are failed below.
                 Err(_) => continue,
             };
+            let host = step.host.clone();
             left.retain(|other| *other != host);
+            let ended = self.debugged(step, ended).await;
             changed |= ended.result.status == Status::Changed && !ended.result.earlier;
             let for_hosts = match once {
                 // Also of those that are elsewhere, as in a file that one host includes.
@@ -250,7 +254,9 @@ impl Run {
         let failed = self.new_standing(host, task, name, frame, &ended);
         self.note_planned(host, name, task, &ended);
         self.note_step(host, name, task, frame, &ended, notified, sealed);
-        self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });
+        if !ended.told {
+            self.tell(Event::Result { host: host.clone(), task: name.to_owned(), result: Box::new(ended.result) });
+        }
         failed
     }
 

@@ -37,7 +37,14 @@ impl Run {
                             host.gather(&facts, is_setup);
                         }
                     });
+                    if cacheable {
+                        self.keep_facts(host);
+                    }
                 }
+                status
+            }
+            Then::Stats { data, per_host, aggregate } => {
+                self.stats.add(&data, per_host.then_some(hosts), aggregate);
                 status
             }
             Then::Variables(variables) => {
@@ -67,6 +74,30 @@ impl Run {
                 self.reconnect(stage, task, own).await;
                 status
             }
+        }
+    }
+
+    /// Keeps a host's facts for later runs, where there is a cache. A check leaves it as it is.
+    fn keep_facts(&self, host: &str) {
+        let Some(cache) = self.settings.fact_cache.as_ref().filter(|_| !self.settings.check) else { return };
+        let (facts, gathered) = self.hosts.with(host, |host| (host.fact_variables.clone(), host.gathered));
+        match cache.write(host, &facts, gathered, &self.redactor) {
+            Ok(secret) => {
+                for name in secret {
+                    if self.unkept.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(name.clone()) {
+                        self.warn(format!("`{name}` holds a secret, so the fact cache does not keep it"));
+                    }
+                }
+            }
+            Err(why) => self.warn(format!("the facts of {host} cannot be kept in the fact cache: {why}")),
+        }
+    }
+
+    /// Forgets a host's facts, those in the cache too.
+    pub(super) fn forget_facts(&self, host: &str) {
+        self.hosts.with(host, super::host::Host::clear_facts);
+        if let Some(Err(why)) = self.settings.fact_cache.as_ref().filter(|_| !self.settings.check).map(|cache| cache.forget(host)) {
+            self.warn(format!("the facts of {host} stay in the fact cache: {why}"));
         }
     }
 
