@@ -144,8 +144,8 @@ pub enum Then {
     },
     /// Wait, or ask on the terminal.
     Pause {
-        /// How long; `None` waits for Enter.
-        seconds: Option<u64>,
+        /// How many seconds; `None` waits for Enter.
+        seconds: Option<f64>,
         /// What to show.
         prompt: Option<String>,
         /// Whether typed text shows.

@@ -122,7 +122,8 @@ impl Site for Hosts {
     fn add_host(&self, name: &str, groups: &[String], variables: &Map) -> bool {
         let is_new = self.look(|inventory| {
             let has = |group: &String| inventory.group_names_of(name).iter().any(|known| **known == **group);
-            !inventory.has_host(name) || !groups.iter().all(has)
+            let holds = |(name_of, value): (&crate::value::Key, &crate::value::Value)| inventory.own_variable(name, name_of) == Some(value);
+            !inventory.has_host(name) || !groups.iter().all(has) || !variables.iter().all(holds)
         });
         let known = self.layers(name);
         let has = |variable: &Key, value: &Value| known.iter().rev().find_map(|layer| layer.variables.get(variable)) == Some(value);

@@ -287,7 +287,7 @@ fn own_keyword(play: &mut Play, name: &Node, value: &Node) -> bool {
             play.vars_prompt = match &value.kind {
                 Kind::List(items) => items.to_vec(),
                 _ => vec![value.clone()],
-            }
+            };
         }
         _ => return false,
     }

@@ -5,7 +5,6 @@ use serde::Deserialize;
 
 use super::{Example, Module, Runs};
 use crate::change::{Failure, Plan, Probe, Then};
-use crate::value::Value;
 
 /// Waits for some time, or asks on the terminal and goes on at Enter. What was typed is `user_input` of the result.
 ///
@@ -32,15 +31,20 @@ impl Module for Pause {
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         let time = match (self.minutes, self.seconds) {
-            (Some(_), Some(_)) => return Err(Failure::argument("seconds", "`minutes` and `seconds` exclude each other")),
+            (Some(_), Some(_)) => return Err(Failure::failed("parameters are mutually exclusive: minutes|seconds")),
             (Some(minutes), None) => Some(minutes * 60.0),
             (None, seconds) => seconds,
         };
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        let seconds = time.map(|seconds| seconds.max(0.0).ceil() as u64);
+        let seconds = time.map(|seconds| seconds.clamp(0.0, 1e9));
         let because = seconds.map_or_else(|| "waits for Enter".to_owned(), |seconds| format!("waits {seconds} seconds"));
-        let mut plan = Plan::nothing(because).value("user_input", "").value("echo", self.echo).value("rc", 0);
-        plan = plan.value("delta", seconds.map_or(Value::Int(0), Value::from));
+        let mut plan = Plan::nothing(because).value("user_input", "").value("echo", self.echo).value("rc", 0).value("stderr", "");
+        let told = match (self.minutes, seconds) {
+            (Some(minutes), _) => format!("Paused for {minutes:.1} minutes"),
+            (None, seconds) => format!("Paused for {:.1} seconds", seconds.unwrap_or(0.0)),
+        };
+        #[allow(clippy::cast_possible_truncation)]
+        let whole = seconds.unwrap_or(0.0) as i64;
+        plan = plan.value("delta", whole).value("stdout", told);
         plan.then.push(Then::Pause { seconds, prompt: self.prompt.clone(), echo: self.echo });
         Ok(plan)
     }

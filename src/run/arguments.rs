@@ -194,6 +194,7 @@ impl Step {
             arguments,
             seat,
             mode,
+            attempt: None,
             diff: records_diff,
             shows_diff: diff,
             environment,

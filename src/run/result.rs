@@ -90,7 +90,7 @@ impl Came {
 }
 
 /// Modules that Ansible carries out on the controller: it words their unknown arguments otherwise.
-const ACTIONS: &[&str] = &["assert", "debug", "fail", "group_by", "include_vars", "pause", "set_stats", "wait_for_connection"];
+const ACTIONS: &[&str] = &["assert", "debug", "fail", "group_by", "include_vars", "set_stats", "wait_for_connection"];
 
 /// Says that a module does not know an argument.
 fn unsupported(module: &str, argument: &str, known: &[String]) -> String {
@@ -304,6 +304,9 @@ impl Step {
             return self.unforeseen(result, why, then, variables, engine);
         }
         let mut values = values_of(&outcome);
+        if let Some(attempt) = ready.attempt {
+            values.insert("attempts".into(), Value::from(attempt));
+        }
         values.shift_remove("_ansible_no_log");
         if let Some(failure) = &outcome.failure {
             let diagnostic = self.diagnostic(failure);
@@ -345,6 +348,9 @@ impl Step {
         let told = values.shift_remove("diff");
         let asked = values.shift_remove("_diff").or_else(|| registered_diff(ready.entry.name, &outcome)).filter(|_| ready.shows_diff);
         let mut registered = values.clone();
+        if !failed && outcome.failure.is_some() && result.status != Status::Skipped {
+            registered.insert("failed_when_suppressed_exception".into(), Value::str(NO_TRACEBACK));
+        }
         if failed {
             registered.entry("exception".into()).or_insert_with(|| Value::str(NO_TRACEBACK));
         }

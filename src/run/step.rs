@@ -125,6 +125,8 @@ pub(super) struct Ready {
     pub(super) arguments: Map,
     pub(super) seat: Seat,
     pub(super) mode: Mode,
+    /// Which try this is, where there may be several.
+    pub(super) attempt: Option<u32>,
     /// Whether differences are made.
     pub(super) diff: bool,
     /// Whether they are also shown, and not only recorded.
@@ -228,6 +230,7 @@ impl Step {
         let whole = ready.step.clone();
         loop {
             ready.step = whole.as_ref().map(|key| format!("{key}/try{attempt}"));
+            ready.attempt = Some(attempt);
             let outcome = self.carry_out(&ready).await;
             let mut came = self.judge(&ready, outcome, variables, engine).await;
             came.note("attempts", Value::from(attempt));

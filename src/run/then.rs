@@ -101,7 +101,7 @@ impl Run {
         }
     }
 
-    async fn pause(&self, seconds: Option<u64>, prompt: Option<String>, echo: bool, task: &Task, hosts: &[Arc<str>]) {
+    async fn pause(&self, seconds: Option<f64>, prompt: Option<String>, echo: bool, task: &Task, hosts: &[Arc<str>]) {
         if self.settings.check {
             return;
         }
@@ -109,13 +109,18 @@ impl Run {
             if let Some(prompt) = &prompt {
                 self.warn(prompt.clone());
             }
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
             return;
         }
         let asker = self.asker.clone();
-        let question = prompt.unwrap_or_else(|| "press Enter to go on".to_owned());
+        let question = match prompt {
+            Some(prompt) => format!("{prompt}:"),
+            None => "Press enter to continue, Ctrl+C to interrupt:".to_owned(),
+        };
         let answer = tokio::task::spawn_blocking(move || asker.ask(&question, echo)).await.ok().flatten();
-        let Some(answer) = answer else { return };
+        let Some(answer) = answer else {
+            return self.warn("Not waiting for response to prompt as stdin is not interactive");
+        };
         if !echo {
             self.redactor.learn(&answer);
         }

@@ -432,6 +432,11 @@ impl Inventory {
         if errors.is_empty() { Ok(host) } else { Err(errors) }
     }
 
+    /// Returns a variable that a host itself has.
+    pub fn own_variable(&self, host: &str, name: &crate::value::Key) -> Option<&crate::value::Value> {
+        self.hosts.get(host)?.own.variables.get(name)
+    }
+
     /// Puts a host in a group while a play runs; the group is made, inside `parents`, where it does not exist.
     ///
     /// # Errors

@@ -461,6 +461,7 @@ pub(in crate::vars) fn subelements(of: &Value, path: &Value, skip_missing: bool)
             match found {
                 Value::List(_) if is_last => {}
                 Value::Map(_) if !is_last => {}
+                _ if !is_last && skip_missing => continue 'items,
                 other if is_last => return fail(format!("the key '{step}' should point to a list, not to {}", other.type_name())),
                 other => return fail(format!("the key '{step}' should point to a dictionary, not to {}", other.type_name())),
             }
