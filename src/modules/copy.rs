@@ -190,7 +190,15 @@ impl Module for Copy {
 
 /// Returns the argument that carries a file of the controller.
 fn fetched(controller: &dyn Controller, path: &Path, size: u64, decrypt: bool) -> Result<Value, Failure> {
-    if size > INLINE || !decrypt { controller.blob(path) } else { controller.read(path).map(|bytes| carried(&bytes)) }
+    if !decrypt || size > INLINE && !controller.is_vaulted(path) {
+        return controller.blob(path);
+    }
+    let bytes = controller.read(path).map_err(|failure| match failure.to_string().contains("no vault secret") {
+        true => Failure::failed(format!("A vault password or secret must be specified to decrypt {}", path.display()))
+            .hint("give it with `--vault-password-file` or `-J`, or say `decrypt: false`"),
+        false => failure,
+    })?;
+    Ok(carried(&bytes))
 }
 
 impl Copy {

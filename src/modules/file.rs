@@ -352,7 +352,9 @@ impl File {
 
     fn existing(&self, host: &dyn Probe, path: &Path) -> Result<Plan, Failure> {
         let Some(stat) = host.stat(path, self.follow)? else {
-            return Err(Failure::Missing { path: path.to_owned(), argument: "path".to_owned() });
+            let shown = path.display().to_string();
+            let failure = Failure::failed(format!("`{shown}` is absent, cannot continue"));
+            return Err(failure.with("path", shown.as_str()).with("state", "absent").hint("`state: touch` makes it"));
         };
         if stat.kind == FileKind::Directory && self.state == Some(State::File) {
             return Err(Failure::argument("path", format!("`{}` is a directory, not a file", path.display())));

@@ -6,9 +6,10 @@ use indexmap::IndexMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Example, Module, Runs};
+use super::{Controller, Example, Module, Runs};
 use crate::change::{Failure, Plan, Probe, Then};
-use crate::value::{Value, json};
+use crate::value::arguments::to_bool;
+use crate::value::{Map, Value, json};
 
 /// Counts numbers, texts, lists and dictionaries over a run. The report ends with what they came to.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -29,6 +30,19 @@ impl Module for SetStats {
     const RUNS: Runs = Runs::WithoutHost;
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Count something", task: "{data: {restarted: 1}, per_host: true}", given: &[], changes: false }];
+
+    fn prepare(arguments: &mut Map, _controller: &dyn Controller) -> Result<(), Failure> {
+        // What is no boolean counts as none, as ever.
+        for name in ["per_host", "aggregate"] {
+            if let Some(value) = arguments.get_mut(name) {
+                *value = Value::Bool(to_bool(value).unwrap_or(false));
+            }
+        }
+        match arguments.get("data") {
+            Some(Value::Map(_)) | None => Ok(()),
+            Some(_) => Err(Failure::argument("data", "The 'data' option needs to be a dictionary/hash")),
+        }
+    }
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         let data = json::from_json(&serde_json::json!(self.data));

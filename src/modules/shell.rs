@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::command::{Call, outcome, stdin, yes};
-use super::{Example, Module};
+use super::{Controller, Example, Module};
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value};
 
@@ -51,6 +51,14 @@ impl Module for Shell {
             changes: false,
         },
     ];
+
+    fn prepare(arguments: &mut Map, _controller: &dyn Controller) -> Result<(), Failure> {
+        if arguments.contains_key("expand_argument_vars") {
+            let failure = Failure::failed("Unsupported parameters for (shell) module: expand_argument_vars");
+            return Err(failure.hint("a shell always replaces variables; `command` does where it is told to"));
+        }
+        Ok(())
+    }
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let line = self.cmd.as_deref().filter(|line| !line.trim().is_empty());

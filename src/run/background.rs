@@ -26,6 +26,14 @@ pub(super) struct Background {
     folder: String,
 }
 
+/// Modules that only look at the host: a check does with them what a run does, jobs and waiting included.
+const LOOKS: &[&str] = &["async_status", "find", "getent", "ping", "service_facts", "setup", "slurp", "stat"];
+
+/// Whether a module only looks.
+pub(super) fn only_looks(module: &str) -> bool {
+    LOOKS.contains(&module)
+}
+
 /// Seconds between looks at a job where nothing else is said.
 const POLL: u64 = 15;
 
@@ -44,7 +52,7 @@ impl Step {
             Some(located) => self.typed::<u64>(located, variables, engine, "a number of seconds"),
         };
         let seconds = number(&self.task.r#async, 0)?;
-        if seconds == 0 || mode == Mode::Check {
+        if seconds == 0 || (mode == Mode::Check && !only_looks(entry.name)) {
             return Ok(None);
         }
         if entry.runs != Runs::OnHost || matches!(entry.name, "raw" | "script" | "wait_for_connection" | "async_status") {

@@ -76,6 +76,10 @@ impl Came {
     /// Makes a failure of a result that `until` did not accept.
     pub(super) fn give_up(&mut self, attempts: u32) {
         self.note("failed", Value::Bool(true));
+        // What `failed_when` says of an attempt has the last word.
+        if self.result.values.get("failed_when_result") == Some(&Value::Bool(false)) {
+            return;
+        }
         if self.result.status != Status::Failed {
             self.result.because = format!("`until` did not hold after {attempts} attempts");
             let because = Value::str(&self.result.because);
@@ -270,9 +274,7 @@ impl Step {
         match outcome {
             Ok(mut outcome) => {
                 self.here(ready, &mut outcome).await;
-                if !self.task.changed_when.is_empty() {
-                    outcome.changed |= self.adds(&outcome);
-                }
+                outcome.changed |= self.adds(&outcome);
                 self.judged(ready, outcome, variables, engine)
             }
             Err(lost) => self.lost(ready, lost, variables, engine),
@@ -357,13 +359,19 @@ impl Step {
         if let Some(diff) = told.or(asked) {
             registered.insert("diff".into(), diff);
         }
+        let was_overruled = outcome.failure.is_some() && !failed && !self.task.failed_when.is_empty();
+        if failed {
+            registered.insert("exception".into(), Value::str(NO_TRACE));
+        } else if was_overruled {
+            registered.insert("failed_when_suppressed_exception".into(), Value::str(NO_TRACE));
+        }
         let register = Value::from(registered);
         result.values = values;
         result.values.extend(invocation.map(|invocation| (INVOCATION.into(), invocation)));
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
     }
 
-    /// Adds the host or the group that the task adds, so that a condition on its result sees whether that was news.
+    /// Adds the host or the group that the task adds, so that the result, of each item too, tells whether that was news.
     fn adds(&self, outcome: &Outcome) -> bool {
         outcome.then.iter().fold(false, |news, then| {
             news | match then {
@@ -557,6 +565,9 @@ fn note_wrong(values: &mut Map, name: &str, stop: &Stop) {
         values.insert(name.into(), Value::str(&diagnostic.message));
     }
 }
+
+/// What stands where Ansible keeps the trace of an exception: there are none here.
+const NO_TRACE: &str = "(traceback unavailable)";
 
 /// What `no_log` hides is masked elsewhere too from this length on: shorter words would blot out half of every output.
 const LONG_ENOUGH: usize = 8;

@@ -9,7 +9,7 @@ use crate::load::playbook::{Action, Located, Task};
 use crate::modules::{Entry, Runs};
 use crate::report::event::{Event, Status, TaskResult};
 use crate::run::Run;
-use crate::run::background::Background;
+use crate::run::background::{Background, only_looks};
 use crate::run::controller::SharedEngine;
 use crate::run::frame::Frame;
 use crate::run::hands::{Control, Lost, Seat};
@@ -241,7 +241,7 @@ impl Step {
                 Err(stop) => return self.came(stop, variables, engine),
                 Ok(Truth::Yes) => return came,
                 Ok(Truth::Unknown(why)) => return self.came(Stop::Unknown(why), variables, engine),
-                Ok(Truth::No) if ready.mode == Mode::Check => {
+                Ok(Truth::No) if ready.mode == Mode::Check && !only_looks(ready.entry.name) => {
                     let why = "`until` does not hold yet, and a check does not wait for it";
                     return self.came(Stop::Unknown(why.to_owned()), variables, engine);
                 }
