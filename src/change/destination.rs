@@ -230,7 +230,7 @@ pub fn described(host: &dyn Probe, stat: &Stat) -> Result<Vec<(&'static str, Val
         ("gid", gid),
         ("owner", owner),
         ("group", group),
-        ("mode", format!("{:04o}", stat.mode).into()),
+        ("mode", format!("0{:03o}", stat.mode).into()),
         ("state", state_of(stat).into()),
         ("size", stat.size.into()),
     ])

@@ -21,7 +21,7 @@ impl Below {
     }
 }
 
-/// Returns everything below `folder`, each folder before what is in it, in the order of the names.
+/// Returns everything below `folder`, each folder before what is in it and after the files beside it, in the order of the names.
 ///
 /// # Errors
 /// When a folder cannot be read.
@@ -46,6 +46,7 @@ fn walk(
 ) -> Result<(), Failure> {
     let mut names = host.list(&root.join(below))?.unwrap_or_default();
     names.sort();
+    let mut folders = Vec::new();
     for name in names {
         let path = format!("{below}{name}");
         let full: PathBuf = root.join(&path);
@@ -57,13 +58,14 @@ fn walk(
         {
             stat = target;
         }
-        let (is_folder, identity) = (stat.kind == FileKind::Directory, identity(&stat));
-        found.push(Below { path: path.clone(), stat });
-        if is_folder {
-            above.push(identity);
-            walk(host, root, &format!("{path}/"), follow, above, found)?;
-            above.pop();
-        }
+        if stat.kind == FileKind::Directory { folders.push(Below { path, stat }) } else { found.push(Below { path, stat }) }
+    }
+    for folder in folders {
+        let inner = format!("{}/", folder.path);
+        above.push(identity(&folder.stat));
+        found.push(folder);
+        walk(host, root, &inner, follow, above, found)?;
+        above.pop();
     }
     Ok(())
 }
@@ -90,7 +92,7 @@ mod tests {
             let all = below(&Host::new(), &at("tree"), follow).expect("read");
             all.iter().map(|below| format!("{} {:?}", below.path, below.stat.kind)).collect::<Vec<_>>().join(", ")
         };
-        assert_eq!(names(false), "broken Link, in Directory, in/link Link, self Link");
-        assert_eq!(names(true), "broken Link, in Directory, in/link Directory, in/link/circle Link, in/link/file File, self Link");
+        assert_eq!(names(false), "broken Link, self Link, in Directory, in/link Link");
+        assert_eq!(names(true), "broken Link, self Link, in Directory, in/link Directory, in/link/circle Link, in/link/file File");
     }
 }

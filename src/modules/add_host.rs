@@ -81,7 +81,9 @@ impl Module for AddHost {
             && let Ok(port) = port.parse::<u16>()
         {
             name = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            variables.entry("ansible_port".into()).or_insert_with(|| i64::from(port).into());
+            for name in ["ansible_port", "ansible_ssh_port"] {
+                variables.entry(name.into()).or_insert_with(|| i64::from(port).into());
+            }
         }
         let shown = [("host_name", Value::str(&name)), ("groups", self.groups.clone().into()), ("host_vars", variables.clone().into())];
         let mut plan = Plan::nothing(format!("`{name}` is known from now on")).value("add_host", Value::map(shown));

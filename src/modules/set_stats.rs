@@ -25,6 +25,11 @@ pub struct SetStats {
     aggregate: bool,
 }
 
+/// Whether a text can name a variable.
+fn is_name(text: &str) -> bool {
+    !text.starts_with(|c: char| c.is_ascii_digit()) && !text.is_empty() && text.chars().all(|c| c.is_alphanumeric() || c == '_')
+}
+
 impl Module for SetStats {
     const NAME: &'static str = "set_stats";
     const RUNS: Runs = Runs::WithoutHost;
@@ -39,7 +44,11 @@ impl Module for SetStats {
             }
         }
         match arguments.get("data") {
-            Some(Value::Map(_)) | None => Ok(()),
+            None => Ok(()),
+            Some(Value::Map(data)) => match data.keys().map(ToString::to_string).find(|name| !is_name(name)) {
+                Some(name) => Err(Failure::argument("data", format!("Invalid variable name '{name}'"))),
+                None => Ok(()),
+            },
             Some(_) => Err(Failure::argument("data", "The 'data' option needs to be a dictionary/hash")),
         }
     }
