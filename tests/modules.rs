@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use windlass::change::kept::undo::hindrance;
 use windlass::change::probe::{FileKind, Stat};
-use windlass::change::{Change, Failure, Host, Mode, Outcome, Plan, Probe, carry_out, digest, run_module};
+use windlass::change::{Change, Failure, Host, Mode, Outcome, Plan, Probe, carry_out, digest, run_module, tree};
 use windlass::modules::{ALL, Controller, Entry, Example, ONE_WAY, Runs};
 use windlass::source::{Sources, yaml};
 use windlass::value::{Map, Value};

@@ -63,8 +63,9 @@ pub(super) struct Flags {
 }
 
 /// Returns arguments as they may be told: without what their names call a secret.
-fn told(arguments: &Map) -> Value {
+fn told(module: &str, arguments: &Map) -> Value {
     let value = |name: &Key, value: &Value| match name.as_str() {
+        Some("content") if module == "copy" && !value.is_null() => Value::str("VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"),
         Some(name) if SECRET_NAMES.iter().any(|secret| name.contains(secret)) && !value.is_null() => {
             Value::str("VALUE_SPECIFIED_IN_NO_LOG_PARAMETER")
         }
@@ -156,7 +157,7 @@ impl Step {
         };
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
         let is_told = entry.runs != Runs::WithoutHost && (self.run.settings.verbosity >= 3 || self.task.r#loop.is_some());
-        let invocation = is_told.then(|| Value::map([("module_args", told(&arguments))]));
+        let invocation = is_told.then(|| Value::map([("module_args", told(entry.name, &arguments))]));
         if let Some(path) = &own {
             arguments = self.for_own_module(path, arguments, mode, diff);
         }
@@ -448,6 +449,10 @@ impl Step {
         let value = self.rendered(&located.value, variables, engine)?;
         if value.is_null() || is_omit(&value) {
             return Ok(None);
+        }
+        if value.as_str() == Some("") {
+            let empty = Diagnostic::error("Empty hostname produced from delegate_to: the text is empty").at(located.span);
+            return Err(empty.hint("`omit` leaves the task on its own host").into());
         }
         let name = value.to_string();
         if name.is_empty() {

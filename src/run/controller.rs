@@ -33,8 +33,28 @@ pub(super) struct Desk<'a> {
     pub(super) diagnostic: std::cell::RefCell<Option<Diagnostic>>,
 }
 
-/// What `ansible_managed` is where nobody says otherwise: the words that files have which Ansible wrote before.
-const MANAGED: &str = "Ansible managed";
+/// Returns what the setting `ansible_managed` comes to: times as `strftime` writes them, names in single braces replaced. What
+/// is put in is data, whatever braces it has.
+fn managed(setting: &str, names: &[(&str, &str)], changed: &jiff::Zoned) -> String {
+    let text = jiff::fmt::strtime::format(setting, changed).unwrap_or_else(|_| setting.to_owned());
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text.as_str();
+    while let Some(at) = rest.find(['{', '}']) {
+        let (before, behind) = rest.split_at(at);
+        out.push_str(before);
+        let known = names.iter().find_map(|(name, value)| Some((behind.strip_prefix('{')?.strip_prefix(name)?.strip_prefix('}')?, value)));
+        (rest, _) = match known {
+            Some((rest, value)) => (rest, out.push_str(&value.replace('{', "{{ '{' }}"))),
+            None => {
+                let brace = behind.chars().next().unwrap_or_default();
+                let rest = behind.get(1..).unwrap_or_default();
+                (rest.strip_prefix(brace).unwrap_or(rest), out.push(brace))
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
 
 impl Desk<'_> {
     /// Returns the variables with those that only a template has.
@@ -44,7 +64,15 @@ impl Desk<'_> {
         let changed = metadata.as_ref().and_then(|metadata| jiff::Zoned::try_from(metadata.modified().ok()?).ok()).unwrap_or_default();
         let uid = metadata.as_ref().map(MetadataExt::uid).unwrap_or_default();
         let owner = nix::unistd::User::from_uid(uid.into()).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
-        let managed = self.variables.get("ansible_managed").unwrap_or_else(|| Value::str(MANAGED));
+        let setting = &self.run.settings.managed;
+        let managed = match self.variables.get("ansible_managed") {
+            // The setting has places for what is known of the template; a variable of that name is what it is.
+            Some(own) if own != Value::text(setting, self.span) && own.to_string() != *setting => own,
+            _ => Value::text(
+                &managed(setting, &[("host", &host), ("uid", &owner), ("file", &absolute(path).display().to_string())], &changed),
+                self.span,
+            ),
+        };
         let destination = destination.map(|destination| ("template_destpath", destination.clone()));
         self.variables.with(destination.into_iter().chain([
             ("ansible_managed", managed),
@@ -213,3 +241,16 @@ fn to_stat(metadata: &std::fs::Metadata) -> Stat {
 
 /// Kept beside the desk, as both are made for each task.
 pub(super) type SharedEngine = Arc<Engine>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_of_managed_files_have_places_for_names_and_times() {
+        let changed = jiff::civil::date(2026, 1, 31).at(9, 30, 0, 0).in_tz("UTC").expect("a moment");
+        let with = |setting: &str| managed(setting, &[("file", "/t/{{ 1 }}%Y.j2"), ("host", "h1")], &changed);
+        assert_eq!(with("Ansible managed"), "Ansible managed");
+        assert_eq!(with("{file} of {host} on %Y-%m-%d ({{{{ x }}}})"), "/t/{{ '{' }}{{ '{' }} 1 }}%Y.j2 of h1 on 2026-01-31 ({{ x }})");
+    }
+}

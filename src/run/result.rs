@@ -561,7 +561,7 @@ impl Step {
 
 /// Keeps what is wrong with a condition where its answer would be.
 fn note_wrong(values: &mut Map, name: &str, stop: &Stop) {
-    if let Stop::Wrong(diagnostic) = stop {
+    if let Stop::Wrong(diagnostic) | Stop::Within(_, diagnostic) = stop {
         values.insert(name.into(), Value::str(&diagnostic.message));
     }
 }
