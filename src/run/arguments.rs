@@ -450,10 +450,6 @@ impl Step {
         if value.is_null() || is_omit(&value) {
             return Ok(None);
         }
-        if value.as_str() == Some("") {
-            let empty = Diagnostic::error("Empty hostname produced from delegate_to: the text is empty").at(located.span);
-            return Err(empty.hint("`omit` leaves the task on its own host").into());
-        }
         let name = value.to_string();
         if name.is_empty() {
             return Err(Diagnostic::error("`delegate_to` names no host").at(located.span).into());

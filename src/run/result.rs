@@ -359,12 +359,6 @@ impl Step {
         if let Some(diff) = told.or(asked) {
             registered.insert("diff".into(), diff);
         }
-        let was_overruled = outcome.failure.is_some() && !failed && !self.task.failed_when.is_empty();
-        if failed {
-            registered.insert("exception".into(), Value::str(NO_TRACE));
-        } else if was_overruled {
-            registered.insert("failed_when_suppressed_exception".into(), Value::str(NO_TRACE));
-        }
         let register = Value::from(registered);
         result.values = values;
         result.values.extend(invocation.map(|invocation| (INVOCATION.into(), invocation)));
@@ -565,9 +559,6 @@ fn note_wrong(values: &mut Map, name: &str, stop: &Stop) {
         values.insert(name.into(), Value::str(&diagnostic.message));
     }
 }
-
-/// What stands where Ansible keeps the trace of an exception: there are none here.
-const NO_TRACE: &str = "(traceback unavailable)";
 
 /// What `no_log` hides is masked elsewhere too from this length on: shorter words would blot out half of every output.
 const LONG_ENOUGH: usize = 8;

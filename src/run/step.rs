@@ -248,7 +248,7 @@ impl Step {
                 Ok(Truth::No) if attempt > tries.more => {
                     came.note("attempts", Value::from(tries.more.max(1)));
                     came.give_up(attempt);
-                    if self.run.sources.in_ansible_form() && came.result.diagnostic.is_none() {
+                    if self.run.sources.in_ansible_form() && came.result.status == Status::Failed && came.result.diagnostic.is_none() {
                         let text = Diagnostic::error("Task failed: Action failed.").at(self.task.span);
                         came.result.diagnostic = Some(self.run.rendered(&text));
                     }
