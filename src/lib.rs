@@ -45,7 +45,7 @@
 //! - **No secret is told.** One [`value::secret::Redactor`] learns them all, and [`report::output::Output`] masks them in
 //!   everything that is written. `tests/flagship` looks for the secrets of its site in what every run of it puts out.
 //! - **A run can go on where it broke off.** Each step is in the journal ([`record`]) before the next begins, sealed where it may
-//!   hold secrets; a resumed run takes what is done from there. Guarded by `tests/resume.rs`.
+//!   hold secrets; a resumed run takes what is done from there. Guarded by `tests/resume.rs` and `tests/crash`.
 //! - **No panic on anything read.** Lints deny `unwrap` and `panic`; the readers of files are tested with mangled ones.
 //! - **A mistake has a place.** Those in the user's files are [`source::Diagnostic`]s, all of a file's at once; a host's
 //!   [`change::Failure`] names the argument, whose place `run` finds. Guarded by `tests/mistakes.rs`.

@@ -104,6 +104,58 @@ fn a_command_that_broke_off_in_the_middle_is_asked_about() {
 }
 
 #[test]
+fn of_a_loop_of_commands_only_what_is_not_done_is_asked_about() {
+    let playbook = r#"
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - shell: echo {{ item }} >> log; {{ 'sleep 20' if item == 'b' else 'true' }}
+      loop: [a, b, c]
+      register: it
+    - copy: {content: "{{ it.results | map(attribute='changed') | list }}", dest: "{{ playbook_dir }}/end"}
+"#;
+    let site = Site::new().file("site.yml", playbook);
+    let mut child = site.command(["playbook", "site.yml"]).spawn().expect("starts");
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !site.exists("log") || site.read("log") != "a\nb\n" {
+        assert!(std::time::Instant::now() < until, "it never began");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    child.kill().expect("kill");
+    let _ = child.wait();
+    let asked = site.run(["resume", "--output", "json"]).code(2);
+    assert_eq!(asked.stdout.matches(r#""event":"item""#).count(), 2, "a is done, b is asked about, c waits: {}", asked.stdout);
+    assert!(asked.stdout.contains("nobody knows how far it came"), "{}", asked.stdout);
+    let _ = site.run(["resume", "--unsure", "skip"]).success();
+    assert_eq!(site.read("log"), "a\nb\nc\n");
+    assert_eq!(site.read("end"), "[true, true, true]");
+}
+
+#[test]
+fn a_handler_that_ran_before_its_time_runs_again_after_what_is_done_later() {
+    let playbook = r#"
+- hosts: localhost
+  gather_facts: false
+  force_handlers: true
+  tasks:
+    - copy: {content: one, dest: "{{ playbook_dir }}/one"}
+      notify: restart
+    - shell: test -e go
+    - copy: {content: two, dest: "{{ playbook_dir }}/two"}
+      notify: restart
+  handlers:
+    - name: restart
+      shell: echo $(ls one two 2>/dev/null) >> log
+"#;
+    let site = Site::new().file("site.yml", playbook);
+    let _ = site.playbook("site.yml").code(2);
+    assert_eq!(site.read("log"), "one\n");
+    site.write("go", "");
+    let _ = site.run(["resume"]).success();
+    assert_eq!(site.read("log"), "one\none two\n");
+}
+
+#[test]
 fn a_journal_holds_no_secret_and_shows_that_it_was_changed() {
     let playbook = "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - shell: echo {{ word }}\n      no_log: true\n      register: it\n    - fail: msg=no\n";
     let site = Site::new().file("site.yml", playbook);

@@ -55,6 +55,8 @@ struct Outgoing {
     before: u64,
     /// Where among `kept` the last request is.
     request: usize,
+    /// Set while a frame is written: where that was given up, nothing can follow the part that is on its way.
+    torn: bool,
 }
 
 /// A frame that may have to be sent again.
@@ -77,7 +79,7 @@ impl std::fmt::Debug for Canceller {
 
 impl Canceller {
     fn new(input: Input, ended: watch::Receiver<Option<Ended>>) -> Self {
-        Self(Arc::new(Mutex::new(Outgoing { input, ended, kept: VecDeque::new(), before: 0, request: 0 })))
+        Self(Arc::new(Mutex::new(Outgoing { input, ended, kept: VecDeque::new(), before: 0, request: 0, torn: false })))
     }
 
     /// Ends the programs of the running task.
@@ -103,6 +105,9 @@ impl Canceller {
             outgoing.request = outgoing.kept.len();
         }
         outgoing.kept.push_back(piece.unwrap_or_else(|| Kept::Frame(Arc::clone(&bytes))));
+        if std::mem::replace(&mut outgoing.torn, true) {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
         let mut ended = outgoing.ended.clone();
         let written = async {
             outgoing.input.write_all(&bytes).await?;
@@ -110,9 +115,11 @@ impl Canceller {
         };
         // An agent that is gone reads no more: the channel alone would wait for ever.
         tokio::select! {
-            written = written => written,
-            _ = ended.wait_for(Option::is_some) => Err(std::io::ErrorKind::BrokenPipe.into()),
+            written = written => written?,
+            _ = ended.wait_for(Option::is_some) => return Err(std::io::ErrorKind::BrokenPipe.into()),
         }
+        outgoing.torn = false;
+        Ok(())
     }
 
     /// Goes on by a new way; `heard` frames arrived by the old one.
@@ -132,6 +139,7 @@ impl Canceller {
         input.flush().await?;
         outgoing.input = input;
         outgoing.ended = ended;
+        outgoing.torn = false;
         Ok(())
     }
 }
@@ -270,13 +278,13 @@ impl Agent {
         }
     }
 
-    /// Asks what the host knows of a step of a run.
+    /// Asks what the host knows of steps of a run.
     ///
     /// # Errors
     /// When the connection is lost.
-    pub async fn recall(&mut self, run: &str, step: &str) -> Result<Recalled, Trouble> {
+    pub async fn recall(&mut self, run: &str, steps: &[String]) -> Result<Vec<Recalled>, Trouble> {
         self.busy = true;
-        self.send(&ToAgent::Recall { run: run.to_owned(), step: step.to_owned() }, None).await?;
+        self.send(&ToAgent::Recall { run: run.to_owned(), steps: steps.to_vec() }, None).await?;
         loop {
             match self.hear().await? {
                 FromAgent::Recalled(recalled) => {
@@ -454,5 +462,31 @@ impl Drop for Agent {
                 drop(process);
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn nothing_follows_a_frame_that_was_written_in_part() {
+        let (ours, _theirs) = tokio::io::duplex(8);
+        let (_end, ended) = watch::channel(None);
+        let to = Canceller::new(Box::new(ours), ended.clone());
+        let piece = ToAgent::Blob { sha256: "a".repeat(64), bytes: vec![0; 100] };
+        let given_up = tokio::time::timeout(Duration::from_millis(50), to.send(&piece, None)).await;
+        assert!(given_up.is_err(), "nobody reads");
+        let refused = to.send(&ToAgent::Cancel, None).await.expect_err("torn");
+        assert_eq!(refused.kind(), std::io::ErrorKind::BrokenPipe);
+
+        let (ours, mut theirs) = tokio::io::duplex(1024);
+        to.resume(Box::new(ours), ended, 0, &Shelf::default()).await.expect("resumed");
+        to.send(&ToAgent::Cancel, None).await.expect("a new way");
+        let wanted = [frame::encode(&piece), frame::encode(&ToAgent::Cancel), frame::encode(&ToAgent::Cancel)];
+        let wanted: Vec<u8> = wanted.into_iter().flatten().flatten().collect();
+        let mut heard = vec![0; wanted.len()];
+        theirs.read_exact(&mut heard).await.expect("read");
+        assert_eq!(heard, wanted, "whole, from where the agent had heard");
     }
 }

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::protocol::{Job, Task};
 use super::serve;
+use crate::change::kept::Work;
 use crate::change::{Host, Outcome, jobs, keeper};
 use crate::value::json::to_json;
 use crate::value::{Map, Value};
@@ -20,7 +21,8 @@ pub const OUTCOME: &str = "_outcome";
 pub fn begin(host: &Host, task: &Task, job: &Job, arguments: &Map) -> Outcome {
     let begun = || {
         let folder = jobs::folder(&job.folder, host)?;
-        let alone = Task { items: vec![arguments.clone()], job: None, step: None, timeout: Some(job.seconds), ..task.clone() };
+        host.work().map_or(Ok(()), Work::begin)?;
+        let alone = Task { items: vec![arguments.clone()], job: None, steps: Vec::new(), timeout: Some(job.seconds), ..task.clone() };
         let what =
             postcard::to_stdvec(&alone).map_err(|error| crate::change::Failure::failed(format!("the job cannot be told: {error}")))?;
         jobs::write(&folder, &job.name, &to_json(&Value::from(standing(&job.name, false))).to_string())?;

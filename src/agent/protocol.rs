@@ -61,7 +61,7 @@ pub enum ToAgent {
         environment: Vec<(String, String)>,
         /// As in [`Task::foreseen`].
         foreseen: Vec<Change>,
-        /// As in [`Task::step`].
+        /// The step's key, one of its kind in the run; none where nothing is kept of it.
         step: Option<String>,
     },
     /// A piece of a large file that the agent asked for.
@@ -71,12 +71,12 @@ pub enum ToAgent {
         /// The piece; an empty one ends the file.
         bytes: Vec<u8>,
     },
-    /// Say what is known of a step of a run.
+    /// Say what is known of steps of a run.
     Recall {
         /// The run.
         run: String,
-        /// The step's key.
-        step: String,
+        /// Their keys.
+        steps: Vec<String>,
     },
     /// Say what was changed for a run, of which the controller still has the key.
     History {
@@ -110,8 +110,8 @@ pub struct Task {
     pub timeout: Option<u64>,
     /// Changes foreseen since this agent last heard, by other agents of this host, in a check.
     pub foreseen: Vec<Change>,
-    /// The step's key, one of its kind in the run; none where nothing is kept of it.
-    pub step: Option<String>,
+    /// The key of each item's step, one of its kind in the run; empty where nothing is kept of them.
+    pub steps: Vec<String>,
     /// Whether what is foreseen is forgotten afterwards: a task that only checks, within a run that does not.
     pub alone: bool,
     /// What was approved of each item; empty where nothing is bound.
@@ -167,6 +167,8 @@ pub struct RunIdentity {
     pub what: String,
     /// Whether it may take the host from another run.
     pub steal: bool,
+    /// Which part of the run this is: how often the run was taken up again, and a number of this controller's own.
+    pub part: (u32, u64),
     /// What seals all that the agent keeps of the run on the host, where this key never is.
     pub key: [u8; 32],
 }
@@ -185,8 +187,8 @@ pub enum Recalled {
     Never,
     /// It began and was broken off in the middle: nobody knows how far it came.
     Began,
-    /// It is done: what came of each item.
-    Done(Vec<Outcome>),
+    /// It is done: what came of it.
+    Done(Box<Outcome>),
 }
 
 impl From<Recall> for Recalled {
@@ -194,7 +196,7 @@ impl From<Recall> for Recalled {
         match recall {
             Recall::Never => Self::Never,
             Recall::Began => Self::Began,
-            Recall::Done(outcomes) => Self::Done(outcomes),
+            Recall::Done(outcome) => Self::Done(outcome),
         }
     }
 }
@@ -241,8 +243,8 @@ pub enum FromAgent {
     },
     /// The answer to [`ToAgent::Ask`].
     Answer(Result<Answer, Failure>),
-    /// The answer to [`ToAgent::Recall`].
-    Recalled(Recalled),
+    /// The answer to [`ToAgent::Recall`], one for each step.
+    Recalled(Vec<Recalled>),
     /// The answer to [`ToAgent::History`]: the oldest change first.
     History(Vec<Past>),
     /// A large file is needed.

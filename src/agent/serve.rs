@@ -17,7 +17,7 @@ use super::lease::{Lease, Refused};
 use super::line::{self, Line};
 use super::protocol::{FromAgent, RunIdentity, Task, ToAgent, Undo, VERSION};
 use crate::change::host::Blobs;
-use crate::change::kept::{Store, Work, store, undo};
+use crate::change::kept::{Store, Work, is_opaque, store, undo};
 use crate::change::{Change, Failure, Host, Mode, Outcome, Probe as _, carry_out, jobs, keeper, programs, run_module, temporary};
 use crate::modules;
 
@@ -171,7 +171,7 @@ impl Agent {
                     if let Some(run) = run.filter(|_| wanted) {
                         let agent = Arc::clone(self);
                         let left = move || agent.line.get().and_then(|line| line.left());
-                        let taken = Lease::take(&run, left);
+                        let taken = Lease::take(&run, left, || end(0));
                         if let Err(refused) = &taken {
                             self.refuse(refused);
                         }
@@ -182,8 +182,7 @@ impl Agent {
                     message: format!("the controller speaks version {version} of the protocol, this agent {VERSION}"),
                 }),
                 ToAgent::Task(task) => {
-                    host.set_work(work(kept.as_ref(), task.mode, task.step.as_deref()));
-                    self.task(&mut host, &task);
+                    self.task(&mut host, kept.as_ref(), &task);
                     self.say(&FromAgent::Finished);
                 }
                 ToAgent::Ask { question, mode, environment, foreseen } => {
@@ -196,7 +195,7 @@ impl Agent {
                     self.say(&FromAgent::Answer(answered.unwrap_or_else(Err)));
                 }
                 ToAgent::CarryOut { plan, mode, diff, environment, foreseen, step } => {
-                    host.set_work(work(kept.as_ref(), mode, step.as_deref()));
+                    host.set_work(work(kept.as_ref(), mode, step.as_deref(), true));
                     let carried = guarded(|| {
                         foresee(&mut host, &foreseen)?;
                         host.set_environment(environment);
@@ -204,13 +203,13 @@ impl Agent {
                     });
                     let (done, outcome) = carried.and_then(|carried| carried).unwrap_or_else(|failure| (Vec::new(), failed(failure)));
                     if let Some(work) = host.take_work() {
-                        work.ended(std::slice::from_ref(&outcome));
+                        work.ended(&outcome, true);
                     }
                     self.say(&FromAgent::CarriedOut { done, outcome });
                 }
-                ToAgent::Recall { run, step } => {
-                    let known = kept.as_ref().filter(|(identity, _)| identity.id == run).map(|(_, store)| store.recall(&step));
-                    self.say(&FromAgent::Recalled(known.unwrap_or_default().into()));
+                ToAgent::Recall { run, steps } => {
+                    let known = kept.as_ref().filter(|(identity, _)| identity.id == run).map(|(_, store)| store.recall(&steps));
+                    self.say(&FromAgent::Recalled(known.unwrap_or_default().into_iter().map(Into::into).collect()));
                 }
                 ToAgent::History { run, key } => {
                     let history = Store::new(&store::base(), &run, &key).map(|store| store.history());
@@ -231,14 +230,14 @@ impl Agent {
         let heard = guarded(|| foresee(host, foreseen)).and_then(|heard| heard);
         let store = Store::new(&store::base(), run, key);
         for (index, id) in (0_u32..).zip(changes) {
-            host.set_work(work(kept, *mode, Some(&format!("undo {run} {id}"))));
+            host.set_work(work(kept, *mode, Some(&format!("undo {run} {id}")), true));
             let outcome = match (&heard, &store) {
                 (Err(failure), _) => failed(failure.clone()),
                 (_, None) => failed(Failure::failed("nothing is kept of that run")),
                 (Ok(()), Some(store)) => guarded(|| undo::take_back(store, id, host, *mode, *diff)).unwrap_or_else(failed),
             };
             if let Some(work) = host.take_work() {
-                work.ended(std::slice::from_ref(&outcome));
+                work.ended(&outcome, true);
             }
             let stop = outcome.failure.is_some() || outcome.unknown.is_some();
             self.say(&FromAgent::Item { index, outcome });
@@ -253,12 +252,13 @@ impl Agent {
         self.say(&FromAgent::Refused { message, hint });
     }
 
-    fn task(&self, host: &mut Host, task: &Task) {
+    fn task(&self, host: &mut Host, kept: Option<&(RunIdentity, Arc<Store>)>, task: &Task) {
         let clock = Clock::start(task.timeout);
         host.set_environment(task.environment.clone());
         let heard = guarded(|| foresee(host, &task.foreseen)).and_then(|heard| heard);
-        let mut outcomes = Vec::new();
         for (index, arguments) in task.items.iter().enumerate() {
+            let repeats = !is_opaque(&task.module, arguments);
+            host.set_work(work(kept, task.mode, task.steps.get(index).map(String::as_str), repeats));
             let outcome = if let Err(failure) = &heard {
                 failed(failure.clone())
             } else if self.cancelled.load(Ordering::SeqCst) {
@@ -269,13 +269,9 @@ impl Agent {
                 one_item(host, task, index, arguments)
             };
             let outcome = if clock.is_over() && outcome.failure.is_some() { failed(clock.failure()) } else { outcome };
-            outcomes.push(outcome);
-            if outcomes.len() == task.items.len()
-                && let Some(work) = host.take_work()
-            {
-                work.ended(&outcomes);
+            if let Some(work) = host.take_work() {
+                work.ended(&outcome, index + 1 == task.items.len());
             }
-            let outcome = outcomes.last().cloned().unwrap_or_default();
             self.say(&FromAgent::Item { index: u32::try_from(index).unwrap_or(u32::MAX), outcome });
         }
         if task.alone {
@@ -286,9 +282,9 @@ impl Agent {
 }
 
 /// Returns what notes the changes of a step, where they are to be noted.
-fn work(kept: Option<&(RunIdentity, Arc<Store>)>, mode: Mode, step: Option<&str>) -> Option<Work> {
+fn work(kept: Option<&(RunIdentity, Arc<Store>)>, mode: Mode, step: Option<&str>, repeats: bool) -> Option<Work> {
     let (_, store) = kept.filter(|_| mode == Mode::Apply)?;
-    step.map(|step| Work::new(Arc::clone(store), step))
+    step.map(|step| Work::new(Arc::clone(store), step, repeats))
 }
 
 /// Whether a message asks for changes.

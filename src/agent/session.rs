@@ -228,14 +228,14 @@ impl Session {
         self.after(&seat, agent, asked).await
     }
 
-    /// Asks what the host knows of a step of this run.
+    /// Asks what the host knows of steps of this run.
     ///
     /// # Errors
     /// As [`Session::task`].
-    pub async fn recall(&self, r#become: Option<&Become>, step: &str) -> Result<Recalled, Trouble> {
-        let (Some(run), None) = (&self.run, self.in_process(r#become)) else { return Ok(Recalled::Never) };
+    pub async fn recall(&self, r#become: Option<&Become>, steps: &[String]) -> Result<Vec<Recalled>, Trouble> {
+        let (Some(run), None) = (&self.run, self.in_process(r#become)) else { return Ok(Vec::new()) };
         let (seat, mut agent) = self.agent(r#become).await?;
-        let recalled = agent.recall(&run.id, step).await;
+        let recalled = agent.recall(&run.id, steps).await;
         self.after(&seat, agent, recalled).await
     }
 

@@ -49,7 +49,7 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
 /// Makes a change. Where the step is worked on for a run, what was there before is noted first.
 fn noted(host: &Host, change: &Change) -> Result<Done, Failure> {
     let Some(work) = host.work() else { return apply::apply(host, change) };
-    let number = work.before(host, change);
+    let number = work.before(host, change)?;
     let done = apply::apply(host, change)?;
     work.after(host, change, &done, number);
     Ok(done)

@@ -167,7 +167,7 @@ impl Failure {
 }
 
 /// Returns the system's words without Rust's "(os error 2)".
-fn plain(error: &std::io::Error) -> String {
+pub(super) fn plain(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
 }

@@ -66,7 +66,7 @@ impl Host {
     }
 
     /// Returns the step that is worked on.
-    pub(super) fn work(&self) -> Option<&Work> {
+    pub fn work(&self) -> Option<&Work> {
         self.work.as_deref()
     }
 

@@ -243,10 +243,10 @@ impl Hands for Reach {
         })
     }
 
-    fn recall<'a>(&'a self, seat: &'a Seat, step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
+    fn recall<'a>(&'a self, seat: &'a Seat, steps: &'a [String]) -> BoxFuture<'a, Result<Vec<Recalled>, Lost>> {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
-            session.recall(seat.r#become.as_ref(), step).await.map_err(lost)
+            session.recall(seat.r#become.as_ref(), steps).await.map_err(lost)
         })
     }
 

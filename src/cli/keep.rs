@@ -39,7 +39,7 @@ pub(super) fn begin(arguments: &Arguments, sources: &Sources, redactor: &Redacto
     });
     match begun {
         Ok((journal, notices)) => {
-            let identity = identity(&journal, &absolute(arguments), arguments.steal_lease);
+            let identity = identity(&journal, &absolute(arguments), arguments.steal_lease, 0);
             Kept { identity, journal, notices, ..Kept::default() }
         }
         Err(error) => Kept {
@@ -60,9 +60,11 @@ pub(super) fn resume(resumed: &Resumed, arguments: &Arguments, sources: &Sources
     let wrong = |error: String| Diagnostic::error(format!("run {} cannot be resumed: {error}", resumed.past.began.run));
     let known = resumed.past.known(&resumed.folder).map_err(wrong)?;
     let key = resumed.past.key(&resumed.folder).map_err(wrong)?;
-    let journal = Journal::resume(&resumed.folder, &resumed.past.began.run, key, redactor.clone()).map_err(wrong)?;
+    let journal = Journal::resume(&resumed.folder, &resumed.past, key, redactor.clone()).map_err(wrong)?;
     journal.write(&Entry::Resumed { who: Who::me() });
-    let identity = identity(&journal, &absolute(arguments), arguments.steal_lease);
+    let earlier = resumed.past.lines.iter().filter(|line| matches!(line.entry, Entry::Resumed { .. })).count();
+    let part = u32::try_from(earlier + 1).unwrap_or(u32::MAX);
+    let identity = identity(&journal, &absolute(arguments), arguments.steal_lease, part);
     let bond = match &arguments.approved {
         None => Arc::default(),
         Some(approved) => {
@@ -109,7 +111,7 @@ fn keep_plan(plan: &Path, kept: &Path) -> Result<(), String> {
     std::fs::copy(plan, kept).map(|_| ()).map_err(|error| format!("the plan cannot be kept with the run: {error}"))
 }
 
-fn identity(journal: &Journal, playbooks: &[String], steal: bool) -> Option<RunIdentity> {
+fn identity(journal: &Journal, playbooks: &[String], steal: bool, part: u32) -> Option<RunIdentity> {
     let (id, key) = (journal.run()?.to_owned(), *journal.key()?.reveal());
     let who = Who::me();
     Some(RunIdentity {
@@ -118,6 +120,7 @@ fn identity(journal: &Journal, playbooks: &[String], steal: bool) -> Option<RunI
         since: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
         what: playbooks.join(" "),
         steal,
+        part: (part, rand::random()),
         key,
     })
 }

@@ -206,6 +206,7 @@ impl Found {
             since: jiff::Zoned::now().strftime("%Y-%m-%dT%H:%M:%S%:z").to_string(),
             what: format!("undo of {}", self.order.run),
             steal: arguments.steal_lease,
+            part: (0, rand::random()),
             key: *journal.key()?.reveal(),
         })
     }

@@ -223,7 +223,7 @@ impl Account {
                         part.end = super::past::ending(ended.code);
                     }
                 }
-                Entry::Task { .. } | Entry::Seat { .. } | Entry::Secrets { .. } => {}
+                Entry::Task { .. } | Entry::Seat { .. } | Entry::Secrets { .. } | Entry::PartEnded { .. } => {}
             }
         }
     }

@@ -51,6 +51,15 @@ pub enum Entry {
         /// The step's key.
         key: String,
     },
+    /// A part of such a step ended: an item of its loop, or an attempt.
+    PartEnded {
+        /// The host.
+        host: String,
+        /// The part's key.
+        key: String,
+        /// What came of it (postcard), sealed.
+        sealed: String,
+    },
     /// Something is about to be changed on a host, reached in this way for the first time.
     Seat {
         /// The host.

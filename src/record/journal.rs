@@ -11,6 +11,7 @@ use tokio::sync::oneshot;
 
 use super::chain::{self, End};
 use super::entry::Began;
+use super::past::Past;
 use super::seal::Key;
 use super::{Entry, Folder};
 use crate::value::secret::Redactor;
@@ -61,17 +62,21 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with the journal of a run.
+    /// Goes on with the journal of a run, as it was read.
     ///
     /// # Errors
-    /// When the run still goes on, or its journal was changed.
-    pub fn resume(folder: &Folder, run: &str, key: Key, redactor: Redactor) -> Result<Self, String> {
+    /// When the run still goes on, or went on since, or its journal was changed.
+    pub fn resume(folder: &Folder, past: &Past, key: Key, redactor: Redactor) -> Result<Self, String> {
+        let run = &past.began.run;
         let path = folder.journal(run);
         let file = open(&path, false)?;
         let (_, end) = chain::read(&path)?;
+        if end.hash != past.hash {
+            return Err("it went on meanwhile, in another windlass; resume it again".to_owned());
+        }
         // A line that a crash cut short is taken off.
         file.set_len(end.length).map_err(|error| format!("the journal `{}` cannot be written: {error}", path.display()))?;
-        Ok(Self::on(file, end, run.to_owned(), key, redactor))
+        Ok(Self::on(file, end, run.clone(), key, redactor))
     }
 
     /// Returns a journal that is nowhere kept: its entries are handed over, masked.

@@ -8,6 +8,8 @@ use super::chain::{self, Line};
 use super::entry::{Began, Ended, Replay, Step};
 use super::seal::Key;
 use super::{Entry, Folder};
+use crate::change::Outcome;
+use crate::change::kept::OPAQUE;
 use crate::report::event::Status;
 use crate::value::secret::Redactor;
 
@@ -30,8 +32,12 @@ pub struct Known {
     key: Option<Key>,
     steps: HashMap<(String, String), Step>,
     begun: HashSet<(String, String)>,
+    /// Parts of steps on the controller itself that ended: what came of them, sealed.
+    parts: HashMap<(String, String), String>,
     /// How often the journal heard of a step's end.
     ended: HashMap<(String, String), usize>,
+    /// From which of a host's steps on something is done again, for each time.
+    again: HashMap<String, Vec<u64>>,
     /// Hosts on which no further step of the broken run can have begun.
     fresh: Mutex<HashSet<String>>,
 }
@@ -114,6 +120,8 @@ impl Past {
     pub fn steps(&self) -> Vec<&Step> {
         let mut steps: Vec<Option<&Step>> = Vec::new();
         let mut places: HashMap<(&str, &str), usize> = HashMap::new();
+        // How many steps there were when this part of the run began.
+        let mut before = 0;
         // From which of a host's steps on nothing counts, as the block they belong to was broken off: what follows is its `always`.
         let mut broken: HashMap<&str, u64> = HashMap::new();
         for line in &self.lines {
@@ -123,6 +131,9 @@ impl Past {
                     if let Some(slot) = earlier.and_then(|place| steps.get_mut(place)) {
                         *slot = None;
                     }
+                    // The run goes another way than before: handlers that ran farther on ran before what is done only now.
+                    let passed = |old: &Step| old.handler && old.host == step.host && old.ordinal >= step.ordinal && old.key != step.key;
+                    steps.iter_mut().take(before).filter(|slot| slot.is_some_and(passed)).for_each(|slot| *slot = None);
                     if broken.get(step.host.as_str()).is_none_or(|from| step.ordinal < *from) {
                         places.insert((&step.host, &step.key), steps.len());
                         steps.push(Some(step));
@@ -134,7 +145,10 @@ impl Past {
                     let known = broken.entry(host).or_insert(*from);
                     *known = (*known).min(*from);
                 }
-                Entry::Resumed { .. } => broken.clear(),
+                Entry::Resumed { .. } => {
+                    broken.clear();
+                    before = steps.len();
+                }
                 _ => {}
             }
         }
@@ -181,6 +195,10 @@ impl Past {
                 Entry::StepBegan { host, key } => {
                     known.begun.insert((host.clone(), key.clone()));
                 }
+                Entry::PartEnded { host, key, sealed } => {
+                    known.parts.insert((host.clone(), key.clone()), sealed.clone());
+                }
+                Entry::Again { host, from, .. } => known.again.entry(host.clone()).or_default().push(*from),
                 // What became of a step whose host was lost, or of which nobody was sure, is still to be heard.
                 Entry::Step(step) if !step.unsure && step.status != Status::Unreachable => {
                     known.begun.retain(|(_, name)| !is_part_of(name, &step.host, &step.key));
@@ -217,9 +235,6 @@ pub(super) fn is_opaque(step: &Step) -> bool {
     OPAQUE.contains(&step.module.as_str())
 }
 
-/// Modules whose effect only their author knows. Where one broke off in the middle, nobody can say whether it is done.
-pub const OPAQUE: &[&str] = &["command", "shell", "raw", "script", "expect"];
-
 impl Known {
     /// Returns a step that was done, and what is needed of it to go on as if it had been done now.
     pub fn step(&self, host: &str, key: &str) -> Option<(&Step, Replay)> {
@@ -238,13 +253,22 @@ impl Known {
         self.steps.contains_key(&(host.to_owned(), key.to_owned()))
     }
 
-    /// Returns the name by which a step is done now. It has the host that the step is for, as several may have theirs done on the
-    /// same machine; and a step that ended, and is done again, must not be taken for what it was then.
-    pub fn name(&self, host: &str, key: &str) -> String {
-        match self.ended.get(&(host.to_owned(), key.to_owned())) {
-            None => format!("{host} {key}"),
-            Some(times) => format!("{host} {key}~{times}"),
+    /// Returns the name by which a step, the host's `ordinal`th, is done now. It has the host that the step is for, as several may
+    /// have theirs done on the same machine; and a step that ended and is done again, or that belongs to what is done again, must
+    /// not be taken for what it was then.
+    pub fn name(&self, host: &str, key: &str, ordinal: u64) -> String {
+        let ended = self.ended.get(&(host.to_owned(), key.to_owned())).copied().unwrap_or_default();
+        let again = self.again.get(host).map_or(0, |marks| marks.iter().filter(|from| **from <= ordinal).count());
+        match ended + again {
+            0 => format!("{host} {key}"),
+            times => format!("{host} {key}~{times}"),
         }
+    }
+
+    /// Returns what came of a part of a step on the controller itself.
+    pub fn part(&self, host: &str, key: &str) -> Option<Outcome> {
+        let sealed = self.parts.get(&(host.to_owned(), key.to_owned()))?;
+        postcard::from_bytes(&self.key.as_ref()?.open(sealed).ok()?).ok()
     }
 
     /// Whether a step on the controller itself had begun and did not end.

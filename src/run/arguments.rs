@@ -188,7 +188,7 @@ impl Step {
         if !arguments.values().any(|value| value.unknown_part().is_some()) {
             (entry.check)(&arguments).map_err(Stop::Failed)?;
         }
-        let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| self.run.known.name(&self.host, &key.text));
+        let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| self.run.known.name(&self.host, &key.text, key.ordinal));
         let alone = mode == Mode::Check && !self.run.settings.check;
         Ok(Ready {
             entry,

@@ -78,6 +78,24 @@ impl Step {
         if begun.failure.is_some() || background.poll == 0 {
             return Ok(begun);
         }
+        self.looked_after(ready, background, name).await
+    }
+
+    /// Returns what becomes of a part that was done in an earlier part of the run: where it is a job that is waited for, that is
+    /// waited for now. `None`: it is done again.
+    pub(super) async fn gone_on(&self, ready: &Ready, known: Outcome) -> Result<Option<Outcome>, Lost> {
+        let name = known.values.get("ansible_job_id").map(ToString::to_string);
+        let waited_for = ready.background.as_ref().filter(|background| background.poll > 0 && known.failure.is_none());
+        let (Some(background), Some(name)) = (waited_for, name) else { return Ok(Some(known)) };
+        // A job that ended and is forgotten there came to what nobody heard.
+        if self.job(ready, background, &name, "status").await?.failure.is_some() {
+            return Ok(if ready.is_opaque() { self.when_unsure() } else { None });
+        }
+        self.looked_after(ready, background, name).await.map(Some)
+    }
+
+    /// Waits for a job as long as it may take.
+    async fn looked_after(&self, ready: &Ready, background: &Background, name: String) -> Result<Outcome, Lost> {
         let began = Instant::now();
         let limit = Duration::from_secs(background.seconds);
         loop {
@@ -107,7 +125,8 @@ impl Step {
             ("mode".into(), Value::str(mode)),
             ("_async_dir".into(), Value::str(&background.folder)),
         ]);
-        let message = protocol::Task { module: "async_status".to_owned(), step: None, timeout: None, ..ready.message(vec![arguments]) };
+        let message =
+            protocol::Task { module: "async_status".to_owned(), steps: Vec::new(), timeout: None, ..ready.message(vec![arguments]) };
         self.ask_host(ready, message).await
     }
 

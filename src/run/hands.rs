@@ -63,9 +63,9 @@ pub trait Hands: Send + Sync {
     /// Runs a line in the login shell, without the agent.
     fn raw<'a>(&'a self, seat: &'a Seat, line: &'a str) -> BoxFuture<'a, Result<Output, Lost>>;
 
-    /// Asks what the host knows of a step of this run.
-    fn recall<'a>(&'a self, _seat: &'a Seat, _step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
-        Box::pin(async { Ok(Recalled::Never) })
+    /// Asks what the host knows of steps of this run. Those that it says nothing of never began.
+    fn recall<'a>(&'a self, _seat: &'a Seat, _steps: &'a [String]) -> BoxFuture<'a, Result<Vec<Recalled>, Lost>> {
+        Box::pin(async { Ok(Vec::new()) })
     }
 
     /// Asks what was changed for an earlier run.

@@ -57,7 +57,8 @@ impl Here {
     /// Returns what notes the changes of a step, where they are to be noted.
     fn notes(&self, mode: Mode, step: Option<&str>) -> Option<kept::Work> {
         let kept = self.kept.as_ref().filter(|_| mode == Mode::Apply)?;
-        step.map(|step| kept::Work::new(kept.clone(), step))
+        // The journal, without which there is no run, knows what began here.
+        step.map(|step| kept::Work::new(kept.clone(), step, true))
     }
 
     /// Whether a task runs in this process: a local connection, and no other user wanted.
@@ -127,11 +128,15 @@ impl Hands for Here {
             };
             for (index, arguments) in (0_u32..).zip(task.items.clone()) {
                 let bound = task.bound.get(index as usize).cloned().unwrap_or_default();
+                let step = task.steps.get(index as usize).map(String::as_str);
                 let work = match &task.job {
-                    None => module_work(entry, arguments, task.mode, task.diff, bound, self.notes(task.mode, task.step.as_deref())),
+                    None => module_work(entry, arguments, task.mode, task.diff, bound, self.notes(task.mode, step)),
                     Some(job) => {
                         let (task, job) = (task_without_items(&task), job.clone());
-                        Box::new(move |host: &mut Host| jobs::begin(host, &task, &job, &arguments))
+                        Box::new(move |host: &mut Host| {
+                            host.set_work(None);
+                            jobs::begin(host, &task, &job, &arguments)
+                        })
                     }
                 };
                 on_item(index, self.work(task.mode, task.environment.clone(), task.timeout, work).await);
@@ -171,8 +176,8 @@ impl Hands for Here {
         .boxed()
     }
 
-    fn recall<'a>(&'a self, seat: &'a Seat, step: &'a str) -> BoxFuture<'a, Result<Recalled, Lost>> {
-        if self.is_here(seat) { async { Ok(Recalled::Never) }.boxed() } else { self.away.recall(seat, step) }
+    fn recall<'a>(&'a self, seat: &'a Seat, steps: &'a [String]) -> BoxFuture<'a, Result<Vec<Recalled>, Lost>> {
+        if self.is_here(seat) { async { Ok(Vec::new()) }.boxed() } else { self.away.recall(seat, steps) }
     }
 
     fn history<'a>(&'a self, seat: &'a Seat, run: &'a str, key: &'a [u8; 32]) -> BoxFuture<'a, Result<Vec<Past>, Lost>> {
@@ -269,7 +274,7 @@ mod tests {
             timeout: None,
             foreseen: Vec::new(),
             job: None,
-            step: None,
+            steps: Vec::new(),
             alone: false,
             bound: Vec::new(),
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::agent::protocol::Task;
 use crate::change::{Outcome, Then};
 use crate::load::playbook::{Action, Located, Loop};
 use crate::modules;
@@ -198,14 +199,18 @@ impl Step {
     /// Gets all items ready, and sends those that can go together in one message.
     async fn at_once(&self, r#loop: &Loop, items: &[Item], engine: &SharedEngine) -> Vec<Came> {
         let turns = Turns::default();
-        let mut all = Vec::with_capacity(items.len());
+        let mut all: Vec<(usize, Came)> = Vec::with_capacity(items.len());
         let mut waiting: Vec<(usize, Ready)> = Vec::new();
+        let is_lost = |(_, came): &(usize, Came)| came.result.status == Status::Unreachable || replay::is_unsure(&came.result);
         for (index, item) in items.iter().enumerate() {
             match self.bind(&format!("/item{index}"), self.prepare(&item.variables, engine)) {
                 Ok(mut ready) => {
                     ready.step = ready.step.map(|key| format!("{key}/item{index}"));
                     if waiting.last().is_some_and(|(_, last)| !last.goes_with(&ready)) {
                         all.extend(self.together((r#loop, &turns), items, std::mem::take(&mut waiting), engine).await);
+                        if all.iter().any(is_lost) {
+                            break;
+                        }
                     }
                     waiting.push((index, ready));
                 }
@@ -238,19 +243,17 @@ impl Step {
             }
             return all;
         };
-        let recalled = self.recalled(first).await;
-        let mut message = first.message(group.iter().map(|(_, ready)| ready.arguments.clone()).collect());
-        message.bound = group.iter().map(|(_, ready)| ready.bound.clone()).collect();
+        let parts: Vec<&Ready> = group.iter().map(|(_, ready)| ready).collect();
+        let recalled = self.recalled(&parts).await;
         let mut outcomes: Vec<Option<Outcome>> = vec![None; group.len()];
         let mut done: Vec<Option<Came>> = (0..group.len()).map(|_| None).collect();
+        // Nothing is done after a part of which nobody is sure.
+        let unsure = |known: &Vec<Option<Outcome>>| known.iter().position(|known| known.as_ref().is_some_and(replay::is_unsure_outcome));
+        let end = recalled.as_ref().ok().and_then(unsure).map_or(group.len(), |at| at + 1);
         let sent = {
-            let mut on_item = |at: u32, outcome: Outcome| {
-                let at = at as usize;
-                let Some(((index, ready), item)) =
-                    group.get(at).and_then(|slot| Some((slot, of(slot.0)?))).map(|((index, ready), item)| ((index, ready), item))
-                else {
-                    return;
-                };
+            let mut on_item = |at: usize, outcome: Outcome| {
+                let Some((index, ready)) = group.get(at) else { return };
+                let Some(item) = of(*index) else { return };
                 if outcome.on_controller.is_empty() {
                     let came = self.judged(ready, outcome, &item.variables, engine);
                     if let Some(slot) = done.get_mut(at) {
@@ -261,15 +264,23 @@ impl Step {
                 }
             };
             match recalled {
-                Ok(None) => self.run.hands.task(&first.seat, message, &mut on_item).await,
-                Ok(Some(known)) => {
-                    // What is not known of the group as a whole holds for each item of it.
-                    let rest = if known.len() == 1 { known.first().cloned() } else { None };
-                    let all = known.into_iter().chain(rest.into_iter().cycle()).take(group.len());
-                    (0_u32..).zip(all).for_each(|(at, outcome)| on_item(at, outcome));
-                    Ok(())
-                }
                 Err(lost) => Err(lost),
+                Ok(known) => {
+                    let mut open = Vec::new();
+                    for (at, known) in known.into_iter().enumerate().take(end) {
+                        match known {
+                            Some(outcome) => on_item(at, outcome),
+                            None => open.push(at),
+                        }
+                    }
+                    let message = self.message_of(&open, &parts, first);
+                    let mut on_open = |at: u32, outcome: Outcome| {
+                        if let Some(at) = open.get(at as usize) {
+                            on_item(*at, outcome);
+                        }
+                    };
+                    if message.items.is_empty() { Ok(()) } else { self.run.hands.task(&first.seat, message, &mut on_open).await }
+                }
             }
         };
         let lost = sent.err().unwrap_or_else(|| Lost {
@@ -277,7 +288,7 @@ impl Step {
             hint: None,
             reached: false,
         });
-        for (((index, ready), came), outcome) in group.iter().zip(done).zip(outcomes) {
+        for (((index, ready), came), outcome) in group.iter().zip(done).zip(outcomes).take(end) {
             let Some(item) = of(*index) else { continue };
             let came = match (came, outcome) {
                 (Some(came), _) => came,
@@ -289,6 +300,16 @@ impl Step {
             all.push((*index, came));
         }
         all
+    }
+
+    /// Returns the message for those of the parts that are still to be done.
+    fn message_of(&self, open: &[usize], parts: &[&Ready], first: &Ready) -> Task {
+        let open: Vec<&&Ready> = open.iter().filter_map(|at| parts.get(*at)).collect();
+        Task {
+            steps: open.iter().filter_map(|part| part.step.clone()).collect(),
+            bound: open.iter().map(|part| part.bound.clone()).collect(),
+            ..first.message(open.iter().map(|part| part.arguments.clone()).collect())
+        }
     }
 
     /// Adds the item to what came of it, and tells it.

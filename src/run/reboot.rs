@@ -66,7 +66,7 @@ impl Step {
     /// Runs a line of shell on the host, and returns what it prints.
     async fn said(&self, ready: &Ready, line: &str) -> Result<Result<String, Failure>, Lost> {
         let arguments = Map::from_iter([("cmd".into(), Value::str(line))]);
-        let task = protocol::Task { module: "shell".to_owned(), items: vec![arguments], step: None, ..ready.message(Vec::new()) };
+        let task = protocol::Task { module: "shell".to_owned(), items: vec![arguments], steps: Vec::new(), ..ready.message(Vec::new()) };
         let mut came = None;
         let mut keep = |_: u32, outcome: Outcome| came = Some(outcome);
         self.run.hands.task(&ready.seat, task, &mut keep).await?;

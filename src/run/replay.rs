@@ -9,12 +9,12 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::agent::protocol::Recalled;
+use crate::change::kept::is_opaque;
 use crate::change::{Failure, Mode, Outcome, Then};
 use crate::load::playbook::{Action, Task};
 use crate::modules::{self, Runs};
 use crate::record::Entry;
 use crate::record::entry;
-use crate::record::past::OPAQUE;
 use crate::report::event::{Event, TaskResult};
 use crate::run::Run;
 use crate::run::frame::Frame;
@@ -48,6 +48,8 @@ struct OfHost {
     steps: u64,
     /// The key of each step, in order.
     keys: Vec<String>,
+    /// The first that was done now, and not in an earlier part of the run.
+    fresh: Option<u64>,
     places: HashMap<String, u32>,
 }
 
@@ -69,6 +71,20 @@ impl Met {
         let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
         let times = hosts.get(host).and_then(|of_host| of_host.places.get(place)).copied().unwrap_or_default();
         format!("{place}#{}", times + 1)
+    }
+
+    /// Notes that a step is done now.
+    pub(super) fn done_now(&self, host: &str, ordinal: u64) {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of_host) = hosts.get_mut(host) {
+            of_host.fresh = Some(of_host.fresh.map_or(ordinal, |fresh| fresh.min(ordinal)));
+        }
+    }
+
+    /// Whether a step that had this number then came after what is done only now.
+    fn is_passed(&self, host: &str, ordinal: u64) -> bool {
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.get(host).and_then(|of_host| of_host.fresh).is_some_and(|fresh| fresh <= ordinal)
     }
 
     fn steps(&self, host: &str) -> u64 {
@@ -282,7 +298,11 @@ impl Step {
     /// Returns what came of this step in an earlier part of the run.
     pub(super) fn replayed(&self) -> Option<Ended> {
         let key = self.key.as_ref()?;
-        let (_, replay) = self.run.known.step(&self.host, &key.text)?;
+        let (known, replay) = self.run.known.step(&self.host, &key.text)?;
+        // A handler that ran before its time (`force_handlers`) has to run after what is done only now.
+        if self.is_handler && self.run.met.is_passed(&self.host, known.ordinal) {
+            return None;
+        }
         let mut result = replay.result;
         result.earlier = true;
         let then = replay.then.into_iter().map(|(host, then)| (host.map(Arc::from), then));
@@ -298,46 +318,87 @@ impl Step {
         })
     }
 
-    /// Returns what came of a part of this step that was done without the controller hearing of it.
-    pub(super) async fn recalled(&self, ready: &Ready) -> Result<Option<Vec<Outcome>>, Lost> {
-        let Some(key) = ready.step.as_ref().filter(|_| ready.mode == Mode::Apply) else { return Ok(None) };
+    /// Returns what came of parts of this step that were done without the controller hearing of it, one for each; `None` is still
+    /// to be done.
+    pub(super) async fn recalled(&self, parts: &[&Ready]) -> Result<Vec<Option<Outcome>>, Lost> {
+        let keys: Vec<String> = parts.iter().filter(|part| part.mode == Mode::Apply).filter_map(|part| part.step.clone()).collect();
         // What is done without a host leaves nothing there, and may be done again.
-        if ready.entry.runs == Runs::WithoutHost || ready.entry.name == "wait_for_connection" {
-            return Ok(None);
-        }
-        self.run.note_seat(&self.host, &ready.seat);
-        let opaque = OPAQUE.contains(&ready.entry.name);
-        // Where no agent keeps the steps, the journal has to.
-        let is_here = ready.seat.target.connection == "local" && ready.seat.r#become.is_none();
-        let without_agent = is_here || ready.entry.name == "raw";
-        let recalled = if self.run.known.had_begun(&self.host, key) {
-            Recalled::Began
-        } else if without_agent || !self.run.known.may_have_more(&self.host) {
-            Recalled::Never
-        } else {
-            self.run.hands.recall(&ready.seat, key).await?
+        let leaves_notes = |part: &&&Ready| part.entry.runs != Runs::WithoutHost && part.entry.name != "wait_for_connection";
+        let Some(first) = parts.first().filter(leaves_notes).filter(|_| keys.len() == parts.len()) else {
+            return Ok(vec![None; parts.len()]);
         };
-        match recalled {
-            Recalled::Done(outcomes) => return Ok(Some(outcomes)),
-            Recalled::Began if opaque => match self.run.settings.unsure.of(&self.host) {
-                Unsure::Stop => return Ok(Some(vec![unsure()])),
-                Unsure::Skip => {
-                    return Ok(Some(vec![Outcome {
-                        changed: true,
-                        because: "it had begun before the run broke off, and was said to count as done".to_owned(),
-                        ..Outcome::default()
-                    }]));
-                }
-                Unsure::Redo => {}
-            },
-            Recalled::Began => {}
-            Recalled::Never => self.run.known.no_more(&self.host),
+        self.run.note_seat(&self.host, &first.seat);
+        let mut recalled = if first.is_without_agent() {
+            keys.iter().map(|key| self.known_here(key)).collect()
+        } else if self.run.known.may_have_more(&self.host) {
+            self.run.hands.recall(&first.seat, &keys).await?
+        } else {
+            Vec::new()
+        };
+        recalled.resize(keys.len(), Recalled::Never);
+        if recalled.contains(&Recalled::Never) {
+            self.run.known.no_more(&self.host);
         }
-        if opaque && without_agent && self.run.journal.run().is_some() {
-            self.run.journal.write(&Entry::StepBegan { host: self.host.to_string(), key: key.clone() });
+        let known = parts.iter().zip(recalled).map(|(part, recalled)| match recalled {
+            Recalled::Done(outcome) => Some(*outcome),
+            Recalled::Began if part.is_opaque() => self.when_unsure(),
+            Recalled::Began | Recalled::Never => None,
+        });
+        let known: Vec<_> = known.collect();
+        if let ([part], [None]) = (parts, known.as_slice())
+            && part.is_opaque()
+            && part.is_without_agent()
+            && self.run.journal.run().is_some()
+        {
+            let key = part.step.clone().unwrap_or_default();
+            self.run.journal.write(&Entry::StepBegan { host: self.host.to_string(), key });
             self.run.in_journal().await;
         }
-        Ok(None)
+        Ok(known)
+    }
+
+    /// Returns what the journal knows of a part that no agent keeps.
+    fn known_here(&self, key: &str) -> Recalled {
+        match self.run.known.part(&self.host, key) {
+            Some(outcome) => Recalled::Done(Box::new(outcome)),
+            None if self.run.known.had_begun(&self.host, key) => Recalled::Began,
+            None => Recalled::Never,
+        }
+    }
+
+    /// Returns what becomes of a part of which nobody knows whether it is done; `None`: it is done again.
+    pub(super) fn when_unsure(&self) -> Option<Outcome> {
+        match self.run.settings.unsure.of(&self.host) {
+            Unsure::Stop => Some(unsure()),
+            Unsure::Skip => Some(Outcome {
+                changed: true,
+                because: "it had begun before the run broke off, and was said to count as done".to_owned(),
+                ..Outcome::default()
+            }),
+            Unsure::Redo => None,
+        }
+    }
+
+    /// Notes what came of an item, or an attempt, where no agent keeps it and the step as a whole is not done yet.
+    pub(super) fn note_part(&self, part: &Ready, outcome: &Outcome) {
+        let is_part = |key: &&String| key.rsplit('/').next().is_some_and(|last| last.starts_with("item") || last.starts_with("try"));
+        let Some(key) = part.step.as_ref().filter(is_part).filter(|_| part.is_opaque() && part.is_without_agent()) else { return };
+        let sealed = self.run.journal.key().and_then(|seal| seal.seal(&postcard::to_stdvec(outcome).ok()?).ok());
+        if let Some(sealed) = sealed {
+            self.run.journal.write(&Entry::PartEnded { host: self.host.to_string(), key: key.clone(), sealed });
+        }
+    }
+}
+
+impl Ready {
+    /// Whether nobody could say, had it begun and broken off, that it may be done again.
+    pub(super) fn is_opaque(&self) -> bool {
+        is_opaque(self.entry.name, &self.arguments)
+    }
+
+    /// Whether no agent keeps what is begun and done, so that the journal has to.
+    pub(super) fn is_without_agent(&self) -> bool {
+        (self.seat.target.connection == "local" && self.seat.r#become.is_none()) || self.entry.name == "raw"
     }
 }
 
@@ -350,6 +411,11 @@ fn unsure() -> Outcome {
 
 /// The value that tells such a failure from others.
 pub(super) const UNSURE: &str = "unsure";
+
+/// Whether a part of a step came to that.
+pub(super) fn is_unsure_outcome(outcome: &Outcome) -> bool {
+    matches!(&outcome.failure, Some(Failure::Failed { values, .. }) if values.contains_key(UNSURE))
+}
 
 /// Whether a step failed only as nobody knows whether it was done. It stops its host as a lost connection does: nothing rescues it,
 /// and no `always` takes back what it may depend on.

@@ -159,6 +159,7 @@ impl Ready {
             && self.timeout == other.timeout
             && self.background.is_none()
             && other.background.is_none()
+            && !(self.is_without_agent() && self.is_opaque())
             && self.entry.runs == Runs::OnHost
             && !matches!(self.entry.name, "raw" | "reboot" | "wait_for_connection")
     }
@@ -173,7 +174,7 @@ impl Ready {
             timeout: self.timeout,
             foreseen: Vec::new(),
             job: None,
-            step: self.step.clone().filter(|_| self.mode == Mode::Apply),
+            steps: self.step.clone().filter(|_| self.mode == Mode::Apply).into_iter().collect(),
             alone: self.alone,
             bound: vec![self.bound.clone()],
         }
@@ -185,6 +186,9 @@ impl Step {
     pub(super) async fn perform(&self) -> Ended {
         if let Some(ended) = self.replayed() {
             return ended;
+        }
+        if let Some(key) = &self.key {
+            self.run.met.done_now(&self.host, key.ordinal);
         }
         let began = Instant::now();
         let variables = self.run.variables(&self.stage, &self.frame, Some(&self.task), &self.host).with(self.own.clone());
@@ -360,10 +364,18 @@ impl Step {
     }
 
     async fn carried_out(&self, ready: &Ready) -> Result<Outcome, Lost> {
-        let hands = &self.run.hands;
-        if let Some(mut outcomes) = self.recalled(ready).await? {
-            return Ok(outcomes.pop().unwrap_or_default());
+        if let Some(known) = self.recalled(&[ready]).await?.pop().flatten()
+            && let Some(outcome) = self.gone_on(ready, known).await?
+        {
+            return Ok(outcome);
         }
+        let outcome = self.done(ready).await?;
+        self.note_part(ready, &outcome);
+        Ok(outcome)
+    }
+
+    async fn done(&self, ready: &Ready) -> Result<Outcome, Lost> {
+        let hands = &self.run.hands;
         match (ready.entry.name, ready.entry.runs) {
             ("raw", _) => self.raw(ready).await,
             ("wait_for_connection", _) => self.wait_for_connection(ready).await,

@@ -217,3 +217,25 @@ fn a_full_or_locked_disk_is_told_and_nothing_is_half_written() {
         assert_eq!(hosts.exec("h1", "cat /srv/full/a /srv/locked/a; find /srv -name '.windlass-*'; ls /srv/locked"), "old\nold\na\n");
     }
 }
+
+#[test]
+fn what_the_host_cannot_note_is_begun_only_where_it_may_be_done_twice() {
+    let Some(hosts) = Hosts::up(1) else { return };
+    let tasks = "    - copy: {content: x, dest: /srv/x}\n    - shell: echo once >>/srv/once\n";
+    let site = Site::new().file("site.yml", &format!("- hosts: all\n  gather_facts: false\n  become: true\n  tasks:\n{tasks}"));
+    inventory(&site, &hosts, &["h1"], &hosts.path().join("known_hosts"), "");
+    let _ = site.run(["playbook", "-i", "hosts.ini", "site.yml", "--check"]).success();
+    let runs = "/root/.cache/windlass/runs";
+    hosts.exec("h1", &format!("mkdir -p -m 700 {runs}"));
+    hosts.fill("h1", runs, 256);
+    let run = play(&site, "").code(2);
+    let wanted =
+        ["what is changed cannot be noted in /root/", "this was not begun, as the host cannot note in /root/", "No space left on device"];
+    has(&run.all(), &wanted);
+    has(&run.all(), &["make room there", "site.yml:6"]);
+    assert!(hosts.try_exec("h1", "test -e /srv/x && ! test -e /srv/once").0);
+
+    hosts.exec("h1", &format!("umount {runs}"));
+    let _ = site.run(["resume"]).success();
+    assert_eq!(hosts.exec("h1", "cat /srv/once"), "once\n");
+}

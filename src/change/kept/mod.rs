@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::{Outcome, Request, UnitAction, UnitState};
+use crate::value::Map;
 
 pub mod image;
 mod seal;
@@ -31,6 +32,16 @@ pub const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The largest file whose content is kept, bytes.
 pub const LARGEST_FILE: u64 = 64 * 1024 * 1024;
+
+/// Modules whose effect only their author knows. Where one broke off in the middle, nobody can say whether it is done.
+pub const OPAQUE: &[&str] = &["command", "shell", "raw", "script", "expect"];
+
+/// Whether a step that broke off in the middle cannot simply be done again: it runs a program of the user's, or sends what a server
+/// may take twice.
+pub fn is_opaque(module: &str, arguments: &Map) -> bool {
+    let method = || arguments.get("method").map_or_else(String::new, ToString::to_string).to_uppercase();
+    OPAQUE.contains(&module) || (module == "uri" && matches!(method().as_str(), "POST" | "PATCH"))
+}
 
 /// One change of a step: what was there before.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,7 +97,7 @@ pub enum Was {
 /// A line of a log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 enum Entry {
-    /// The step's first change is about to be made.
+    /// The step's first change is about to be made, or its job to be started.
     Began { step: String },
     /// A change is about to be made.
     Change(Kept),
@@ -98,7 +109,7 @@ enum Entry {
     /// The change with this number was a request; it is taken back by this one.
     Answered { number: u32, undo: Request },
     /// The step is done.
-    Ended { step: String, outcomes: Vec<Outcome> },
+    Ended { step: String, outcome: Box<Outcome> },
 }
 
 /// What is known of a step.
@@ -109,8 +120,8 @@ pub enum Recall {
     Never,
     /// It began, and was broken off.
     Began,
-    /// It ended, with what came of each of its items.
-    Done(Vec<Outcome>),
+    /// It ended, with what came of it.
+    Done(Box<Outcome>),
 }
 
 /// A change that was made, for whoever wants it undone.

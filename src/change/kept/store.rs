@@ -2,6 +2,7 @@
 //!
 //! A log is locked by its agent as long as that lives, so that who reads it knows whether a step without an end still runs.
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -14,7 +15,8 @@ use sha2::{Digest as _, Sha256};
 use super::image::Image;
 use super::seal::Seal;
 use super::{Entry, Kept, LARGEST_FILE, MOST_BYTES, MOST_DAYS, Past, Recall, Seen, Was, seen, undo};
-use crate::change::{Change, Content, Done, Host, Outcome, Probe, Request, diff, digest};
+use crate::change::failure::plain;
+use crate::change::{Change, Content, Done, Failure, Host, Outcome, Probe, Request, diff, digest};
 
 /// How much of a file is sealed at once.
 const PIECE: usize = 1024 * 1024;
@@ -83,30 +85,30 @@ impl Store {
         })
     }
 
-    /// Returns what is known of a step. One that another agent is still at is waited for, a while.
-    pub fn recall(&self, step: &str) -> Recall {
+    /// Returns what is known of each of these steps. One that another agent is still at is waited for, a while.
+    pub fn recall(&self, steps: &[String]) -> Vec<Recall> {
         let until = Instant::now() + PATIENCE;
         loop {
             // Whether they are in use is asked first: what is written after that is then seen.
             let used = self.used();
-            let recalled = self.recalled(step);
-            if recalled != Recall::Began || !used || Instant::now() > until {
+            let recalled = self.recalled(steps);
+            if !recalled.contains(&Recall::Began) || !used || Instant::now() > until {
                 return recalled;
             }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
 
-    fn recalled(&self, step: &str) -> Recall {
-        let mut recalled = Recall::Never;
+    fn recalled(&self, steps: &[String]) -> Vec<Recall> {
+        let mut known: HashMap<String, Recall> = HashMap::new();
         for entry in self.logs().into_iter().flat_map(|log| log.entries) {
             match entry {
-                Entry::Began { step: began } if began == step => recalled = Recall::Began,
-                Entry::Ended { step: ended, outcomes } if ended == step => return Recall::Done(outcomes),
+                Entry::Began { step } => drop(known.entry(step).or_insert(Recall::Began)),
+                Entry::Ended { step, outcome } => drop(known.insert(step, Recall::Done(outcome))),
                 _ => {}
             }
         }
-        recalled
+        steps.iter().map(|step| known.get(step).cloned().unwrap_or_default()).collect()
     }
 
     /// Whether another agent works for this run.
@@ -280,20 +282,24 @@ impl Store {
         }
         let Some(log) = log.as_mut() else { return Err(io::ErrorKind::NotFound.into()) };
         let mut bytes = Vec::new();
-        let mut number = log.changes;
+        let (mut number, mut records, mut changes) = (log.changes, log.records, log.changes);
         for entry in entries {
             let plain = postcard::to_stdvec(entry).map_err(io::Error::other)?;
-            write_record(&mut bytes, &self.seal.close(&format!("{} {} {}", self.run, log.name, log.records), &plain)?)?;
-            log.records += 1;
+            write_record(&mut bytes, &self.seal.close(&format!("{} {} {records}", self.run, log.name), &plain)?)?;
+            records += 1;
             if matches!(entry, Entry::Change(_)) {
-                number = log.changes;
-                log.changes += 1;
+                number = changes;
+                changes += 1;
             }
         }
-        log.file.write_all(&bytes)?;
-        if last {
-            log.file.sync_data()?;
+        let length = log.file.metadata()?.len();
+        let written = log.file.write_all(&bytes).and_then(|()| if last { log.file.sync_data() } else { Ok(()) });
+        if let Err(error) = written {
+            // What a full disk cut off must not stand before what is written when there is room again.
+            log.file.set_len(length)?;
+            return Err(error);
         }
+        (log.records, log.changes) = (records, changes);
         Ok(number)
     }
 
@@ -309,10 +315,11 @@ impl Store {
         let read = |name: String| {
             let mut file = File::open(self.folder.join(&name)).ok()?;
             let mut entries = Vec::new();
-            // What a crash cut off in the middle ends the log.
+            // What a crash cut off in the middle, or left as nothing but zeros, ends the log.
             while let Some(sealed) = record(&mut file) {
-                let plain = self.seal.open(&format!("{} {name} {}", self.run, entries.len()), &sealed)?;
-                entries.push(postcard::from_bytes(&plain).ok()?);
+                let plain = self.seal.open(&format!("{} {name} {}", self.run, entries.len()), &sealed);
+                let Some(entry) = plain.and_then(|plain| postcard::from_bytes(&plain).ok()) else { break };
+                entries.push(entry);
             }
             Some(Notes { name, entries })
         };
@@ -324,36 +331,60 @@ impl Store {
 pub struct Work {
     store: Arc<Store>,
     step: String,
+    /// Whether it can be done again where nobody knows how far it came.
+    repeats: bool,
     state: Mutex<(bool, Option<String>)>,
 }
 
 impl Work {
-    /// Begins with a step. Nothing is noted before its first change.
-    pub fn new(store: Arc<Store>, step: &str) -> Self {
-        Self { store, step: step.to_owned(), state: Mutex::default() }
+    /// Begins with a step. Nothing is noted before its first change. `repeats` says whether it can be done again where nobody
+    /// knows how far it came.
+    pub fn new(store: Arc<Store>, step: &str, repeats: bool) -> Self {
+        Self { store, step: step.to_owned(), repeats, state: Mutex::default() }
     }
 
-    /// Notes what is there before a change; returns the change's number.
-    pub fn before(&self, host: &Host, change: &Change) -> Option<u32> {
+    /// Notes that the step begins, where its changes are not made here.
+    ///
+    /// # Errors
+    /// When that cannot be noted, and the step must not be done twice.
+    pub fn begin(&self) -> Result<(), Failure> {
+        let noted = self.store.note(&[Entry::Began { step: self.step.clone() }], true);
+        lock(&self.state).0 |= noted.is_ok();
+        noted.map(drop).or_else(|error| self.goes_without(&error))
+    }
+
+    /// Says that the step goes on though it cannot be noted; or that it must not.
+    fn goes_without(&self, error: &io::Error) -> Result<(), Failure> {
+        let (folder, error) = (self.store.folder.display(), plain(error));
+        if !self.repeats {
+            let why = format!("this was not begun, as the host cannot note in {folder} that it begins: {error}");
+            let hint = "make room there: without the note nobody could tell, after a run that broke off, whether it was done";
+            return Err(Failure::failed(why).hint(hint));
+        }
+        let complaint = || format!("what is changed cannot be noted in {folder}, so it cannot be undone: {error}");
+        lock(&self.state).1.get_or_insert_with(complaint);
+        Ok(())
+    }
+
+    /// Notes what is there before a change; returns the change's number where it is noted.
+    ///
+    /// # Errors
+    /// As [`Work::begin`].
+    pub fn before(&self, host: &Host, change: &Change) -> Result<Option<u32>, Failure> {
         let (was, planned) = (self.was(host, change), planned(change));
         let secret = matches!(change, Change::Write { secret: true, .. });
         let kept = Kept { step: self.step.clone(), at: now(), summary: diff::summary(change), secret, was, planned };
-        let mut state = lock(&self.state);
         let mut entries = Vec::new();
-        if !state.0 {
+        if !lock(&self.state).0 {
             entries.push(Entry::Began { step: self.step.clone() });
         }
         entries.push(Entry::Change(kept));
         match self.store.note(&entries, true) {
             Ok(number) => {
-                state.0 = true;
-                Some(number)
+                lock(&self.state).0 = true;
+                Ok(Some(number))
             }
-            Err(error) => {
-                let folder = self.store.folder.display();
-                state.1.get_or_insert_with(|| format!("what is changed cannot be noted in {folder}, so it cannot be undone: {error}"));
-                None
-            }
+            Err(error) => self.goes_without(&error).map(|()| None),
         }
     }
 
@@ -384,10 +415,10 @@ impl Work {
         lock(&self.state).1.take()
     }
 
-    /// Notes that the step is done.
-    pub fn ended(&self, outcomes: &[Outcome]) {
+    /// Notes that the step is done; with `last`, so that the note outlasts a power cut.
+    pub fn ended(&self, outcome: &Outcome, last: bool) {
         if lock(&self.state).0 {
-            let _ = self.store.note(&[Entry::Ended { step: self.step.clone(), outcomes: outcomes.to_vec() }], true);
+            let _ = self.store.note(&[Entry::Ended { step: self.step.clone(), outcome: Box::new(outcome.clone()) }], last);
         }
     }
 

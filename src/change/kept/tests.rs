@@ -34,12 +34,12 @@ fn was(text: &str) -> Before {
 /// Makes changes as a step of the run.
 fn make(store: &Arc<Store>, step: &str, changes: Vec<Change>) {
     let mut host = Host::new();
-    host.set_work(Some(Work::new(Arc::clone(store), step)));
+    host.set_work(Some(Work::new(Arc::clone(store), step, true)));
     let (_, outcome) = carry_out(&mut host, &Plan::all("a test", changes), Mode::Apply, false);
     assert_eq!(outcome.failure, None);
     let outcome = Outcome { values: Map::from_iter([("a".into(), Value::from(1))]), ..outcome };
     let work = host.take_work().expect("work");
-    work.ended(&[outcome]);
+    work.ended(&outcome, true);
     assert_eq!(work.complaint(), None);
 }
 
@@ -144,27 +144,75 @@ fn what_somebody_else_changed_since_is_refused() {
 fn a_step_is_remembered_by_whoever_has_the_key() {
     let site = Site::new();
     let first = store(site.folder.path());
-    assert_eq!(first.recall("s1"), Recall::Never);
+    let recall = |store: &Store, step: &str| store.recall(&[step.to_owned()]).remove(0);
+    assert_eq!(recall(&first, "s1"), Recall::Never);
     site.change(&first);
     drop(first);
     let second = store(site.folder.path());
-    let Recall::Done(outcomes) = second.recall("s1") else { panic!("done") };
-    assert_eq!(outcomes[0].values.get("a"), Some(&Value::from(1)));
-    assert_eq!(second.recall("s4"), Recall::Never);
+    let Recall::Done(outcome) = recall(&second, "s1") else { panic!("done") };
+    assert_eq!(outcome.values.get("a"), Some(&Value::from(1)));
+    assert_eq!(recall(&second, "s4"), Recall::Never);
 
     let mut host = Host::new();
-    host.set_work(Some(Work::new(Arc::clone(&second), "s4")));
+    host.set_work(Some(Work::new(Arc::clone(&second), "s4", true)));
     let _ = carry_out(&mut host, &Plan::one("a test", write(&site.path("d"), Before::Absent, "d")), Mode::Apply, false);
-    assert_eq!(second.recall("s4"), Recall::Began);
+    assert_eq!(recall(&second, "s4"), Recall::Began);
 
     let other = Store::new(&site.folder.path().join("runs"), "r1", &[4; 32]).expect("a store");
-    assert_eq!(other.recall("s1"), Recall::Never);
+    assert_eq!(recall(&other, "s1"), Recall::Never);
     let all: Vec<u8> = fs::read_dir(site.folder.path().join("runs/r1"))
         .expect("folder")
         .flat_map(|entry| fs::read(entry.expect("entry").path()).expect("file"))
         .collect();
     let has = |text: &[u8]| all.windows(text.len()).any(|window| window == text);
     assert!(!has(b"one\n") && !has(b"host/a"), "what is kept is sealed");
+}
+
+#[test]
+fn what_cannot_be_noted_is_begun_only_where_it_may_be_done_twice() {
+    let site = Site::new();
+    // Where the folder of the runs should be, there is a file.
+    fs::write(site.folder.path().join("runs"), "").expect("write");
+    let store = store(site.folder.path());
+    let mut host = Host::new();
+    let plan = Plan::one("a test", write(&site.path("d"), Before::Absent, "d"));
+    host.set_work(Some(Work::new(Arc::clone(&store), "s1", false)));
+    let (_, refused) = carry_out(&mut host, &plan, Mode::Apply, false);
+    let why = refused.failure.expect("refused").to_string();
+    assert!(why.starts_with("this was not begun, as the host cannot note in ") && !refused.changed, "{why}");
+    assert!(!site.path("d").exists());
+
+    host.set_work(Some(Work::new(store, "s1", true)));
+    let (_, done) = carry_out(&mut host, &plan, Mode::Apply, false);
+    assert!(done.failure.is_none() && site.path("d").exists());
+    assert!(done.warnings[0].starts_with("what is changed cannot be noted in "), "{:?}", done.warnings);
+}
+
+#[test]
+fn the_items_of_a_loop_are_remembered_one_by_one() {
+    let site = Site::new();
+    let store = store(site.folder.path());
+    make(&store, "s1/item0", vec![write(&site.path("x"), Before::Absent, "x")]);
+    let begun = Work::new(Arc::clone(&store), "s1/item1", false);
+    begun.begin().expect("noted");
+    let recalled = store.recall(&["s1/item0", "s1/item1", "s1/item2"].map(str::to_owned));
+    assert!(matches!(recalled.as_slice(), [Recall::Done(_), Recall::Began, Recall::Never]), "{recalled:?}");
+}
+
+#[test]
+fn what_a_log_ends_with_does_not_hide_what_stands_before_it() {
+    let site = Site::new();
+    let first = store(site.folder.path());
+    make(&first, "s1", vec![write(&site.path("x"), Before::Absent, "x")]);
+    drop(first);
+    let folder = site.folder.path().join("runs/r1");
+    let log = fs::read_dir(&folder).expect("folder").map(|entry| entry.expect("entry").path());
+    let log = log.into_iter().find(|path| path.display().to_string().contains("/log-")).expect("a log");
+    let mut bytes = fs::read(&log).expect("read");
+    bytes.extend([0; 100]);
+    fs::write(&log, bytes).expect("write");
+    let recalled = store(site.folder.path()).recall(&["s1".to_owned()]);
+    assert!(matches!(recalled.as_slice(), [Recall::Done(_)]), "{recalled:?}");
 }
 
 #[test]
