@@ -42,6 +42,7 @@ pub fn decide(hosts: &Hosts, site: &Site, unsure: &Unsure) -> &'static str {
         std::thread::sleep(Duration::from_millis(50));
     }
     let line = |name: &str| if hosts.try_exec(host, &format!("test -s /srv/site/count/{name}")).0 { "skip" } else { "redo" };
+    let here = |name: &str| if site.exists(name) { "skip" } else { "redo" };
     match task.as_str() {
         "First" => line("first"),
         "In a block" => line("in-block"),
@@ -61,13 +62,20 @@ pub fn decide(hosts: &Hosts, site: &Site, unsure: &Unsure) -> &'static str {
                 "redo"
             }
         }
-        "Here, not there" => {
-            if site.exists(&format!("here-{host}")) {
-                "skip"
-            } else {
-                "redo"
-            }
+        "Here, not there" => here(&format!("here-{host}")),
+        "Several here, not there" => here(&format!("here-{host}-{item}")),
+        "A script" => line("script"),
+        "Without an agent" => {
+            // No agent can be waited for.
+            std::thread::sleep(Duration::from_millis(500));
+            line("raw")
         }
+        "A job" => {
+            // It goes on by itself, and may only just have begun.
+            std::thread::sleep(Duration::from_millis(500));
+            line("job")
+        }
+        "Commands in one message" => line(&format!("group-{item}")),
         "Once for all" => {
             hosts.exec(host, "rm -f /srv/site/count/once");
             "redo"
@@ -112,8 +120,10 @@ pub fn at(hosts: &Hosts, site: &Site, names: &[&str]) -> (State, Vec<String>) {
                 state.insert(format!("{host} {name}"), entry.to_owned());
             }
         }
-        let here = if site.exists(&format!("here-{host}")) { site.read(&format!("here-{host}")) } else { String::new() };
-        state.insert(format!("here for {host}"), here);
+        for name in ["", "-one", "-two", "-three"].map(|item| format!("here-{host}{item}")) {
+            let here = if site.exists(&name) { site.read(&name) } else { String::new() };
+            state.insert(name, here);
+        }
         let left = hosts.exec(host, "find / -xdev -name '.windlass-*'; ls -A /tmp | grep -v windlass-hosts-; true");
         if !left.is_empty() {
             faults.push(format!("{host}: left behind: {left}"));

@@ -8,114 +8,16 @@
     reason = "tests write files, start programs and tell how long they took"
 )]
 
+#[path = "../harness/demo.rs"]
+mod demo;
 mod window;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use serde_json::{Value as Json, json};
-use windlass::demo::site::Site;
-use windlass::formats::keystore::Keystore;
-
-const WINDLASS: &str = env!("CARGO_BIN_EXE_windlass");
-
-struct Stage {
-    /// Serves the site; dropping it ends everything.
-    _runtime: tokio::runtime::Runtime,
-    _folder: tempfile::TempDir,
-    site: Site,
-}
-
-/// What a run came to.
-struct Run {
-    code: Option<i32>,
-    output: String,
-    /// `changed=` of each host.
-    changed: BTreeMap<String, u32>,
-}
-
-impl Stage {
-    fn new() -> Self {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let folder = tempfile::Builder::new().prefix("windlass-flagship-").tempdir().expect("folder");
-        let runtime = tokio::runtime::Runtime::new().expect("runtime");
-        let path = folder.path().canonicalize().expect("folder");
-        let site = runtime.block_on(Site::start(&path, Path::new(WINDLASS))).expect("the site starts");
-        Self { _runtime: runtime, _folder: folder, site }
-    }
-
-    /// Runs a playbook; it has to end well.
-    fn play(&self, playbook: &str, flags: &[&str]) -> Run {
-        let run = self.try_play(playbook, flags);
-        assert_eq!(run.code, Some(0), "{playbook} {flags:?}\n{}", run.output);
-        run
-    }
-
-    fn try_play(&self, playbook: &str, flags: &[&str]) -> Run {
-        let mut command = Command::new(WINDLASS);
-        command.args(["playbook", "-i", "inventory/demo", "--output", "ansible"]).arg(format!("playbooks/{playbook}.yml")).args(flags);
-        command.current_dir(self.site.project()).stdin(Stdio::null()).env_remove("SSH_AUTH_SOCK").env("NO_COLOR", "1");
-        let done = command.output().expect("runs");
-        let output = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-        let mut changed = BTreeMap::new();
-        for line in output.lines().filter(|line| line.contains("ok=") && line.contains("unreachable=")) {
-            let host = line.split(':').next().unwrap_or_default().trim().to_owned();
-            let count = line.split("changed=").nth(1).and_then(|rest| rest.split_whitespace().next()?.parse().ok());
-            changed.insert(host, count.expect("a count"));
-        }
-        for secret in self.secrets() {
-            assert!(!output.contains(&secret), "a secret is in the output of {playbook}");
-        }
-        Run { code: done.status.code(), output, changed }
-    }
-
-    fn secrets(&self) -> Vec<String> {
-        let text = fs::read_to_string(self.site.project().join("inventory/demo/group_vars/all/secrets.yml")).expect("secrets");
-        text.split('"').skip(1).step_by(2).map(str::to_owned).collect()
-    }
-
-    fn conf(&self, node: &str) -> PathBuf {
-        self.site.folder.join("hosts").join(node).join("etc/elasticsearch")
-    }
-
-    fn keystore(&self, node: &str) -> Keystore {
-        Keystore::read(&fs::read(self.conf(node).join("elasticsearch.keystore")).expect("keystore"), "").expect("keystore")
-    }
-
-    fn get(&self, node: &str, path: &str) -> Json {
-        let (_, address) = self.site.nodes.iter().find(|(name, _)| name == node).expect("a node");
-        let pem = fs::read(self.site.http_authority().expect("authority")).expect("authority");
-        let authority = reqwest::Certificate::from_pem(&pem).expect("certificate");
-        let client = reqwest::blocking::Client::builder().tls_certs_only([authority]).no_proxy().build().expect("client");
-        let url = format!("https://{address}:9200{path}");
-        client
-            .get(url)
-            .basic_auth("elastic", Some(&self.site.password))
-            .send()
-            .and_then(reqwest::blocking::Response::json)
-            .expect("an answer")
-    }
-
-    fn connected(&self) -> Vec<bool> {
-        let nodes = ["es-frankfurt-1", "es-frankfurt-2", "es-frankfurt-3"];
-        nodes.iter().map(|node| self.get(node, "/_remote/info")["berlin"]["connected"] == true).collect()
-    }
-
-    /// Returns the ids of the keys that can be used.
-    fn keys(&self) -> Vec<String> {
-        let found = self.get("es-berlin-1", "/_security/api_key?active_only=true");
-        found["api_keys"].as_array().expect("keys").iter().map(|key| key["id"].as_str().expect("id").to_owned()).collect()
-    }
-
-    fn restarts(&self) -> usize {
-        ["berlin", "frankfurt"]
-            .iter()
-            .map(|cluster| self.site.history(cluster).expect("history").iter().filter(|line| line.ends_with(" left")).count())
-            .sum()
-    }
-}
+use demo::{OpenSsh, Run, Stage, WINDLASS};
+use serde_json::json;
 
 fn total(run: &Run) -> u32 {
     run.changed.values().sum()
@@ -235,79 +137,6 @@ fn several_sites_and_aliases_come_from_the_inventory_alone() {
     assert_eq!(total(&switch), 1, "{}", switch.output);
     assert_eq!(stage.get("es-frankfurt-1", "/_remote/info")["berlin"]["mode"], "sniff");
     assert_eq!(stage.restarts(), restarts);
-}
-
-/// OpenSSH's own servers in front of the same six hosts. As those are one machine, they can be held by one run only: one test at a time.
-struct OpenSsh(Vec<std::process::Child>, #[allow(dead_code, reason = "held until the servers end")] std::sync::MutexGuard<'static, ()>);
-
-static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-
-impl Drop for OpenSsh {
-    fn drop(&mut self) {
-        for server in &mut self.0 {
-            let _ = server.kill();
-            let _ = server.wait();
-        }
-    }
-}
-
-impl OpenSsh {
-    const PORT: u16 = 2200;
-
-    /// Starts a server for each node, and returns the flags that make a playbook use them.
-    fn start(stage: &Stage) -> Option<(Self, Vec<String>)> {
-        if !Path::new("/usr/sbin/sshd").exists() {
-            eprintln!("SKIPPED: openssh-server is not installed (tests/run installs it)");
-            assert!(std::env::var_os("CI").is_none(), "in CI there is sshd");
-            return None;
-        }
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let folder = stage.site.folder.join("sshd");
-        fs::create_dir(&folder).expect("folder");
-        let _ = fs::create_dir_all("/run/sshd");
-        let public =
-            Command::new("ssh-keygen").arg("-y").arg("-f").arg(stage.site.folder.join("ssh/id_ed25519")).output().expect("ssh-keygen");
-        fs::write(folder.join("authorized_keys"), public.stdout).expect("write");
-        let mut known = String::new();
-        let mut servers = Vec::new();
-        for (node, address) in &stage.site.nodes {
-            let key = folder.join(node);
-            let made =
-                Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key).status().expect("ssh-keygen");
-            assert!(made.success());
-            let line = fs::read_to_string(folder.join(format!("{node}.pub"))).expect("key");
-            known += &format!("[{address}]:{} {line}", Self::PORT);
-            let host = stage.site.folder.join("hosts").join(node);
-            let config = format!(
-                "ListenAddress {address}:{}\nHostKey {}\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\n\
-                 AuthorizedKeysFile {}\nMaxStartups 100\nSetEnv HOME={} PATH={}:/usr/local/bin:/usr/bin:/bin\n",
-                Self::PORT,
-                key.display(),
-                folder.join("authorized_keys").display(),
-                host.join("home").display(),
-                host.join("bin").display(),
-            );
-            let path = folder.join(format!("{node}.conf"));
-            fs::write(&path, config).expect("write");
-            servers.push(Command::new("/usr/sbin/sshd").arg("-D").arg("-f").arg(path).stderr(Stdio::null()).spawn().expect("sshd"));
-        }
-        fs::write(folder.join("known_hosts"), known).expect("write");
-        let (_, last) = stage.site.nodes.last().expect("a node");
-        for _ in 0..100 {
-            if std::net::TcpStream::connect((*last, Self::PORT)).is_ok() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        let me = Command::new("id").arg("-un").output().expect("id");
-        let me = String::from_utf8_lossy(&me.stdout).trim().to_owned();
-        let arguments = format!(
-            "-o UserKnownHostsFile={} -o GlobalKnownHostsFile=none -o StrictHostKeyChecking=yes -o IdentitiesOnly=yes",
-            folder.join("known_hosts").display()
-        );
-        let variables = json!({"ansible_port": Self::PORT, "ansible_user": me, "ansible_ssh_common_args": arguments});
-        Some((Self(servers, turn), vec!["-e".to_owned(), variables.to_string()]))
-    }
 }
 
 #[test]

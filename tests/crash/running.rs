@@ -1,0 +1,140 @@
+//! A windlass at work: waited for, killed, and how it ended.
+
+use std::fmt;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// When something is killed.
+#[derive(Clone, Copy, Debug)]
+pub enum Moment {
+    /// So many steps on.
+    Boundary(usize),
+    /// So much time on.
+    After(Duration),
+}
+
+/// How a process of windlass ended.
+pub struct Ended {
+    /// Its exit code; none where it was killed.
+    pub code: Option<i32>,
+    /// What it told.
+    pub events: Vec<Value>,
+    /// What it complained.
+    pub errors: String,
+}
+
+impl fmt::Display for Ended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "exit code {:?}\n{}", self.code, self.errors)?;
+        for event in self.events.iter().filter(|event| event["earlier"] != true) {
+            let text = |name: &str| event[name].as_str().unwrap_or_default().to_owned();
+            writeln!(
+                f,
+                "  {} {} {} {} {} {}{}",
+                text("event"),
+                text("host"),
+                text("task"),
+                text("label"),
+                text("status"),
+                text("because"),
+                text("message") + &text("text")
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Ended {
+    /// Returns how many steps were done now.
+    pub fn steps(&self) -> usize {
+        self.events.iter().filter(|event| is_step(event)).count()
+    }
+}
+
+fn is_step(event: &Value) -> bool {
+    event["event"] == "result" && event["earlier"] != true
+}
+
+/// A windlass at work.
+pub struct Running {
+    child: Child,
+    events: Receiver<Value>,
+    heard: Vec<Value>,
+}
+
+impl Running {
+    /// Starts it, with `--output json`.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("windlass starts");
+        let (send, events) = channel();
+        let output = BufReader::new(child.stdout.take().expect("output"));
+        std::thread::spawn(move || {
+            for line in output.lines().map_while(Result::ok) {
+                if let Ok(event) = serde_json::from_str::<Value>(&line)
+                    && send.send(event).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Self { child, events, heard: Vec::new() }
+    }
+
+    /// Kills it.
+    pub fn kill(&self) {
+        let _ = kill(Pid::from_raw(i32::try_from(self.child.id()).expect("id")), Signal::SIGKILL);
+    }
+
+    /// Waits for the moment, at most so long; false where the run ended before it.
+    pub fn wait_for(&mut self, moment: Moment, patience: Duration) -> bool {
+        let mut steps = 0;
+        let until = match moment {
+            Moment::After(time) => Instant::now() + time,
+            Moment::Boundary(_) => Instant::now() + patience,
+        };
+        loop {
+            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(event) => {
+                    steps += usize::from(is_step(&event));
+                    self.heard.push(event);
+                    if matches!(moment, Moment::Boundary(wanted) if steps >= wanted) {
+                        return true;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => return matches!(moment, Moment::After(_)),
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+    }
+
+    /// Waits for its end, and ends it where it takes too long.
+    pub fn finish(mut self, patience: Duration) -> Ended {
+        let until = Instant::now() + patience;
+        let mut late = String::new();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().expect("child") {
+                break status;
+            }
+            if Instant::now() > until && late.is_empty() {
+                late = format!("LATE: it did not end within {patience:?}, and was killed\n");
+                self.kill();
+            }
+            self.heard.extend(self.events.try_iter());
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        while let Ok(event) = self.events.recv_timeout(Duration::from_secs(5)) {
+            self.heard.push(event);
+        }
+        let mut errors = late;
+        if let Some(stderr) = &mut self.child.stderr {
+            let _ = stderr.read_to_string(&mut errors);
+        }
+        Ended { code: status.code(), events: self.heard, errors }
+    }
+}
