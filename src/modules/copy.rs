@@ -222,6 +222,9 @@ impl Copy {
                     let pieces = pieces_of(host, path, self.local_follow)?;
                     return self.folder(host, &pieces);
                 }
+                if stat.kind != FileKind::File {
+                    return Err(Failure::argument("src", format!("`{src}` is not a file: only files and folders can be copied")));
+                }
                 (Content::Bytes(host.read(path)?.unwrap_or_default()), Some(FileMode::Bits(stat.mode)))
             }
             (None, Some(_)) => match &self._content {

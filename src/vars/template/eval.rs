@@ -216,8 +216,11 @@ impl Evaluator<'_> {
         let path = describe(of_expr);
         let message = match of {
             _ if self.engine.sources().in_ansible_form() => {
-                let part = if name.parse::<i64>().is_ok() { format!("element {name}") } else { format!("attribute '{name}'") };
-                format!("object of type '{}' has no {part}", of.type_name())
+                let kind = of.type_name();
+                match name.parse::<i64>() {
+                    Ok(index) => format!("{kind} object has no element {index}"),
+                    Err(_) => format!("object of type '{kind}' has no attribute '{name}'"),
+                }
             }
             Live::Value(Value::List(items)) => format!("{path} has no item {name}: it has {}", items.len()),
             Live::List(items) => format!("{path} has no item {name}: it has {}", items.borrow().len()),
