@@ -92,6 +92,26 @@ async fn sudo_and_su_become_other_users() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn doas_lets_become_with_a_password_and_without() {
+    if !std::path::Path::new("/usr/bin/doas").exists() {
+        return;
+    }
+    let Some(hosts) = Hosts::up(2) else { return };
+    let (free, asking) = (session(&target(&hosts, "h1")).await, session(&target(&hosts, "h2")).await);
+    let allow = |host: &str, rule: &str| hosts.exec(host, &format!("echo '{rule}' > /etc/doas.conf; chmod 600 /etc/doas.conf"));
+    allow("h1", "permit nopass ops");
+    allow("h2", "permit ops");
+    assert_eq!(shell(&free, Some(&user("doas", "root", None)), "id -un; echo $HOME").await.expect("runs"), "root\n/root");
+    assert_eq!(shell(&free, Some(&user("doas", "nobody", None)), "id -un").await.expect("runs"), "nobody");
+    let trouble = shell(&asking, Some(&user("doas", "root", Some("wrong"))), "id").await.expect_err("a wrong password");
+    assert_eq!(trouble.message, "Incorrect doas password: h2 did not let ops become root with it");
+    let trouble = shell(&asking, Some(&user("doas", "root", None)), "id").await.expect_err("no password");
+    assert!(trouble.message.starts_with("doas on h2 wants a password to become root, and none was given"), "{trouble}");
+    assert_eq!(shell(&asking, Some(&user("doas", "root", Some("s3cret"))), "id -un").await.expect("runs"), "root");
+    assert!(!hosts.exec("h2", "ps axww -o args").contains("s3cret"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_that_is_wrong_or_missing_is_told() {
     let Some(hosts) = Hosts::up(2) else { return };
     let asking = session(&target(&hosts, "h2")).await;

@@ -42,7 +42,7 @@ pub struct Flags {
     /// Become another user (root) on the hosts
     #[arg(short, long = "become")]
     pub r#become: bool,
-    /// How to become: sudo or su
+    /// How to become: sudo, su or doas
     #[arg(long)]
     pub become_method: Option<String>,
     /// Whom to become

@@ -161,6 +161,7 @@ const TABLE: &[(&str, &[Row])] = &[
         "Programs and settings",
         &[
             ("ansible.cfg and ANSIBLE_...", Differs, "`windlass config list` has the settings that count; the others are passed over"),
+            ("forks", Differs, "50 hosts at a time where nothing is said, not 5"),
             ("vault", Whole, "labels, password files, password programs, encrypted variables"),
             (
                 "ansible-playbook, ansible, ansible-inventory, ansible-vault, ansible-doc, ansible-config",

@@ -117,7 +117,7 @@ impl Desk {
             None => Map::new(),
         };
         variables.extend(extra_vars.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let engine = Engine::new(Arc::new(AtLoad::with_commands(vault, crate::run::world::piped)), sources.clone());
+        let engine = Engine::new(Arc::new(AtLoad::of_person(vault, crate::run::world::piped, config)), sources.clone());
         Ok(Self { engine, redactor, inventory, variables })
     }
 
@@ -234,6 +234,10 @@ mod tests {
         let text = "{{ url }} {{ x }} {{ hostvars['w2'].port }} {{ group_names }}";
         assert_eq!(given(&Case::template(text)), Ok(Value::str("http://w1:80 5 81 ['web']")));
         assert_eq!(given(&Case::condition("port == 80")), Ok(Value::Bool(true)));
+        assert_eq!(
+            given(&Case::template("{{ lookup('pipe', 'echo out') }} {{ lookup('config', 'DEFAULT_TIMEOUT') }}")),
+            Ok(Value::str("out 10"))
+        );
         assert_eq!(given(&Case::template("{{ nope }}")), Err("'nope' is undefined".to_owned()));
     }
 

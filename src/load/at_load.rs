@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::load::config::Config;
 use crate::load::vault::Vault;
 use crate::source::{Diagnostic, Span};
 use crate::value::{Map, Value};
@@ -15,17 +16,18 @@ pub type Pipe = fn(&str, &Path) -> Result<Vec<u8>, String>;
 pub struct AtLoad {
     vault: Arc<Vault>,
     pipe: Option<Pipe>,
+    settings: Option<Config>,
 }
 
 impl AtLoad {
     /// Only reads files.
     pub fn new(vault: Arc<Vault>) -> Self {
-        Self { vault, pipe: None }
+        Self { vault, pipe: None, settings: None }
     }
 
-    /// Runs commands too.
-    pub fn with_commands(vault: Arc<Vault>, pipe: Pipe) -> Self {
-        Self { vault, pipe: Some(pipe) }
+    /// Runs commands too, and knows the settings.
+    pub fn of_person(vault: Arc<Vault>, pipe: Pipe, settings: Config) -> Self {
+        Self { vault, pipe: Some(pipe), settings: Some(settings) }
     }
 }
 
@@ -57,6 +59,10 @@ impl World for AtLoad {
     fn pipe(&self, command: &str) -> Result<Vec<u8>, String> {
         let pipe = self.pipe.ok_or("no command can be run here")?;
         pipe(command, &self.folder())
+    }
+
+    fn setting(&self, name: &str) -> Option<Value> {
+        self.settings.as_ref()?.value(name)
     }
 
     fn folder(&self) -> PathBuf {

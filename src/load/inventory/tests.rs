@@ -52,6 +52,18 @@ fn names(hosts: &[HostName]) -> String {
     hosts.join(" ")
 }
 
+#[test]
+fn hosts_without_a_group_come_first_also_where_a_later_source_names_groups() {
+    let site = Site::new(&[("hosts", "lone\n[g]\nh1\n"), ("more.yml", "all:\n  children:\n    z: {hosts: {late: }}\n    g: \n")]);
+    assert_eq!(names(&site.load(&["more.yml", "hosts"]).hosts()), "lone late h1");
+}
+
+#[test]
+fn a_group_without_a_priority_has_one() {
+    let text = "[a]\nh\n[a:vars]\nx=a\nansible_group_priority=0\n[b]\nh\n[b:vars]\nx=b\n[c]\nh\n[c:vars]\nx=c\nansible_group_priority=0\n";
+    assert_eq!(shown(&Site::new(&[("hosts", text)]).load(&["hosts"]), "h"), "{'x': 'b'}");
+}
+
 const HOSTS: &str = "lone ansible_host=10.0.0.1 # comment
 b[01:03].example.net:2222 n=5 s='a b' l=\"[1, 'x']\" o=0644 t=True u=true q='\"0644\"' esc=a\\ b hash=a#b lost=1
 
