@@ -67,7 +67,11 @@ fn old_style(around: &Around<'_>, task: Task, value: &Node, args: Option<&Node>,
                 return None;
             };
             let (module, rest) = split_module(module);
-            let kept: Vec<_> = entries.iter().filter(|(name, _)| name.as_str() != Some("module")).cloned().collect();
+            let mut kept: Vec<_> = entries.iter().filter(|(name, _)| name.as_str() != Some("module")).cloned().collect();
+            if let Some(at) = kept.iter().position(|(name, value)| name.as_str() == Some("args") && value.as_map().is_some()) {
+                let (_, inner) = kept.remove(at);
+                kept.extend(inner.as_map().unwrap_or_default().iter().cloned());
+            }
             let mut node = Node { span: value.span, kind: Kind::Map(Arc::new(kept)) };
             if !rest.is_empty() {
                 node = Node { span: value.span, kind: Kind::Str(rest.into()) };
@@ -320,6 +324,13 @@ fn role_use(task: &Task, arguments: &Map, node: &Node, what: &str, errors: &mut 
         errors.push(Diagnostic::error(format!("`{what}` names no role")).at(node.span).hint("write `name: role_name` below it"));
         return None;
     };
+    for key in ["tasks_from", "vars_from", "defaults_from", "handlers_from"] {
+        if let Some(value @ (Value::List(_) | Value::Map(_))) = arguments.get(key) {
+            let message = format!("Expected a string for {key} but got <class '{}'> instead", value.type_name());
+            errors.push(Diagnostic::error(message).at(node.entry(key).map_or(node.span, |(_, value)| value.span)));
+            return None;
+        }
+    }
     let get = |key: &str| arguments.get(key).cloned();
     Some(RoleUse {
         name: name.value,

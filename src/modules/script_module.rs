@@ -59,8 +59,10 @@ impl Module for ScriptModule {
         if !arguments.contains_key("interpreter")
             && let Some(kind) = named_interpreter(&bytes)
         {
-            let wanted = controller.expression(&format!("ansible_{kind}_interpreter | default('')"))?;
-            if let Some(wanted) = wanted.as_str().filter(|wanted| wanted.contains('/')) {
+            let own = format!("ansible_{kind}_interpreter | default('')");
+            let of_delegate = format!("(ansible_delegated_vars.values() | list | first).{own}");
+            let wanted = controller.expression(&format!("({of_delegate}) if ansible_delegated_vars is defined else ({own})"))?;
+            if let Some(wanted) = wanted.as_str().filter(|wanted| !wanted.is_empty() && !wanted.starts_with("auto")) {
                 arguments.insert("interpreter".into(), wanted.into());
             }
         }

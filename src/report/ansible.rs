@@ -14,7 +14,7 @@ use crate::value::{Map, Value};
 const WIDTH: usize = 79;
 
 /// Values that the default form leaves out unless asked for more.
-pub(super) const INTERNAL: &[&str] = &["invocation", "diff", "ansible_facts", "_secrets", "stdout_lines", "stderr_lines", "warnings"];
+pub(super) const INTERNAL: &[&str] = &["invocation", "diff", "ansible_facts", "_secrets", "warnings"];
 
 /// Writes in the form of Ansible's `default` callback.
 pub struct AnsibleForm {
@@ -161,6 +161,14 @@ impl AnsibleForm {
         } else if !values.contains_key("results") {
             values.entry("changed".into()).or_insert(Value::Bool(result.status == Status::Changed));
         }
+        // YAML shows a text over its lines already.
+        if self.manner.yaml.is_some() && self.manner.pretty != Some(false) {
+            for (text, lines) in [("stdout", "stdout_lines"), ("stderr", "stderr_lines")] {
+                if values.contains_key(text) {
+                    values.insert(lines.into(), Value::str("<omitted>"));
+                }
+            }
+        }
         let mut values = Value::from(values);
         sort_keys(&mut values);
         let values = self.output.redactor().mask_value(&values);
@@ -304,12 +312,14 @@ impl Listener for AnsibleForm {
                 if quiet {
                     return;
                 }
-                if had_items && result.status == Status::Failed {
-                    let mut values = Map::from_iter([("msg".into(), Value::str("One or more items failed"))]);
-                    // Of a `debug` nothing but its message is shown; `results` keeps the rest away.
-                    if result.verbose_always {
-                        values.insert("results".into(), Value::Null);
+                if had_items && result.status == Status::Failed && !result.verbose_always {
+                    // The items have said it.
+                    if result.ignored {
+                        self.output.line(&self.output.paint(Colour::Cyan, "...ignoring"));
                     }
+                } else if had_items && result.status == Status::Failed {
+                    // Of a `debug` nothing but its message is shown; `results` keeps the rest away.
+                    let values = Map::from_iter([("msg".into(), Value::str("One or more items failed")), ("results".into(), Value::Null)]);
                     let whole = TaskResult { values, diagnostic: None, diff: Vec::new(), verbose_always: false, ..(**result).clone() };
                     self.result(host, &whole, None);
                 } else {

@@ -133,6 +133,7 @@ impl Run {
 impl Step {
     /// Gets the task, or one item of its loop, ready to be carried out.
     pub(super) fn prepare(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
+        self.require_delegate(variables, engine)?;
         self.require_conditions(variables, engine)?;
         let Action::Module { name, name_span, .. } = &self.task.action else {
             return Err(Diagnostic::error("an include is no module").at(self.task.span).into());
@@ -152,7 +153,12 @@ impl Step {
             variables.with([("ansible_check_mode", Value::Bool(mode == Mode::Check)), ("ansible_diff_mode", Value::Bool(diff))]);
         let delegate = self.delegate(&variables, engine)?;
         let variables = match &delegate {
-            Some(host) => variables.with([("ansible_delegated_vars", Value::map([(&**host, self.run.told_of(host))]))]),
+            Some(host) => {
+                let told = self.run.told_of(host);
+                let has_address = self.run.site.layers(&self.host).iter().any(|layer| layer.variables.contains_key("ansible_host"));
+                let address = told.get("ansible_host").cloned().filter(|_| !has_address).map(|address| ("ansible_host", address));
+                variables.with(address.into_iter().chain([("ansible_delegated_vars", Value::map([(&**host, told)]))]))
+            }
             None => variables,
         };
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
@@ -416,8 +422,7 @@ impl Step {
         for located in self.frame.all(&self.task, |keywords| &keywords.environment) {
             let value = match self.rendered(&located.value, variables, engine) {
                 // What the facts are to tell is not known while they are gathered.
-                Err(Stop::Wrong(diagnostic)) if self.gathers_facts() && diagnostic.message.contains("ansible_env") => continue,
-                Err(Stop::Wrong(diagnostic)) if self.gathers_facts() && diagnostic.message.contains("'env'") => continue,
+                Err(Stop::Wrong(_)) if self.gathers_facts() => self.without_facts(&located.value, variables, engine),
                 value => value?,
             };
             let layers = match &value {
@@ -439,8 +444,29 @@ impl Step {
         Ok(all)
     }
 
+    /// Returns those entries of an `environment` that need no facts.
+    fn without_facts(&self, value: &Value, variables: &TaskVariables, engine: &SharedEngine) -> Value {
+        match value {
+            Value::Map(map) => {
+                let known = map.iter().filter_map(|(name, value)| Some((name.clone(), self.rendered(value, variables, engine).ok()?)));
+                Value::from(known.collect::<Map>())
+            }
+            Value::List(layers) => Value::list(layers.iter().map(|layer| self.without_facts(layer, variables, engine))),
+            other => self.rendered(other, variables, engine).unwrap_or_default(),
+        }
+    }
+
     fn gathers_facts(&self) -> bool {
         matches!(&self.task.action, Action::Module { name, .. } if matches!(modules::short_name(name), "setup" | "gather_facts"))
+    }
+
+    /// Stops where `delegate_to` is empty, even if the task would be skipped: it means no host, and not the task's own.
+    fn require_delegate(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
+        let Some(located) = self.frame.nearest(&self.task, |keywords| keywords.delegate_to.as_ref()) else { return Ok(()) };
+        match engine.render(&located.value, variables) {
+            Ok(Value::Str(text)) if text.is_empty() => Err(Diagnostic::error("`delegate_to` names no host").at(located.span).into()),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the host that the task is delegated to.

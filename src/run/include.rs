@@ -288,7 +288,10 @@ impl Step {
                     let mut result = registered(&what);
                     result.extend(item.own.iter().cloned());
                     results.push(Value::from(result));
-                    let label = self.label(r#loop, &item, &item.variables, engine)?;
+                    let label = match self.is_secret(&item.variables, engine) {
+                        true => "(censored due to no_log)".to_owned(),
+                        false => self.label(r#loop, &item, &item.variables, engine)?,
+                    };
                     all.push((what, item.own.into_iter().collect(), Some(label)));
                 }
                 Err(Stop::Skip(condition)) => {

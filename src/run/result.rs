@@ -197,7 +197,10 @@ impl Step {
     fn failed(&self, result: &mut TaskResult, diagnostic: &Diagnostic, told: &str, values: Map) -> Value {
         result.status = Status::Failed;
         result.because.clone_from(&diagnostic.message);
-        result.diagnostic = Some(self.failure_text(diagnostic, false));
+        result.diagnostic = Some(match result.no_log {
+            true => self.told(diagnostic, true),
+            false => self.failure_text(diagnostic, false),
+        });
         let mut all = Map::from_iter([("changed".into(), Value::Bool(false)), ("failed".into(), Value::Bool(true))]);
         all.extend(values);
         all.insert("msg".into(), Value::str(told));

@@ -91,7 +91,7 @@ impl Stage {
             let Item::Block(block) = item else { continue };
             let inner = self.block_frame(block, frame);
             if let Some((r#use, role)) = block.role.as_ref().and_then(|r#use| Some((r#use, r#use.role.as_ref()?))) {
-                self.take_in(frame, r#use, role);
+                self.take_in(&inner, r#use, role);
             }
             for items in [&block.block, &block.rescue, &block.always] {
                 self.take_in_imports(items, &inner);
@@ -167,7 +167,7 @@ impl Stage {
                     self.expose(role);
                 }
                 self.note_role(role);
-                self.take_in_included(&role.tasks, &frame.role_use(r#use, role, None), Some(role));
+                self.take_in_included(&role.tasks, &inner.role_use(r#use, role, None), Some(role));
             }
             for items in [&block.block, &block.rescue, &block.always] {
                 self.take_in_included(items, &inner, None);

@@ -265,6 +265,7 @@ impl<'a> Builder<'a> {
                 Some(Kind::Vault(text.into()))
             }
             "!unsafe" => Some(Kind::Unsafe(text.into())),
+            "!!binary" => Some(Kind::Str(binary(text).into())),
             "!" | "!!str" | "!!timestamp" => Some(Kind::Str(text.into())),
             "!!null" => Some(Kind::Null),
             "!!bool" => match text.to_ascii_lowercase().as_str() {
@@ -418,6 +419,14 @@ fn make_unsafe(node: &Node) -> Node {
         other => other.clone(),
     };
     Node { span: node.span, kind }
+}
+
+/// Returns the text of a `!!binary` scalar; what is no UTF-8 in it is lost.
+fn binary(text: &str) -> String {
+    use base64::Engine as _;
+    let packed: String = text.split_whitespace().collect();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(packed).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 #[cfg(test)]

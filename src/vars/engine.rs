@@ -170,7 +170,13 @@ impl Engine {
             self.world
                 .warn("deprecated: Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`");
             match self.render(&Value::text(text, span), vars)? {
-                value @ (Value::Str(_) | Value::List(_)) if !self.lenient_conditions => return self.given_condition(&value, span, vars),
+                value @ (Value::Str(_) | Value::List(_)) if !self.lenient_conditions => {
+                    // What is worked out is never the user's own text, even where it reads like it.
+                    return match is_plain_name(trimmed) || matches!(value, Value::List(_)) {
+                        true => self.given_condition(&value, span, vars),
+                        false => Err(untrusted(span)),
+                    };
+                }
                 value => value,
             }
         } else {
@@ -196,11 +202,7 @@ impl Engine {
     /// As [`Self::condition`], or the text came from elsewhere.
     pub fn given_condition(&self, condition: &Value, span: Span, vars: &dyn Variables) -> Result<Truth, Diagnostic> {
         match condition {
-            Value::Str(text) if has_template_marks(text) || !self.sources.tell(text) => {
-                let message =
-                    "the condition is an untrusted template or expression: it came out of a template, and stands in none of your files";
-                Err(Diagnostic::error(message).at(span).hint("write the expression itself, without `{{ }}`"))
-            }
+            Value::Str(text) if has_template_marks(text) || !self.sources.tell(text) => Err(untrusted(span)),
             Value::Str(text) => self.condition_text(text, span, vars),
             Value::List(conditions) => {
                 let mut all = Truth::Yes;
@@ -363,6 +365,19 @@ impl Engine {
         diagnostic.span = Some(locate(&self.sources, origin, wrong.at));
         diagnostic
     }
+}
+
+fn untrusted(span: Span) -> Diagnostic {
+    Diagnostic::error("the condition is an untrusted template or expression: it came out of a template, and is not your own text")
+        .at(span)
+        .hint("write the expression itself, without `{{ }}`")
+}
+
+/// Whether a template is one variable, or a part of one.
+fn is_plain_name(template: &str) -> bool {
+    let inner = template.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).unwrap_or_default().trim();
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '[' | ']' | '\'' | '"');
+    inner.starts_with(|c: char| c.is_alphabetic() || c == '_') && inner.chars().all(is_part)
 }
 
 /// Whether any part of a value is `omit`, but not the whole.

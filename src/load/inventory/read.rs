@@ -30,16 +30,21 @@ pub(super) fn input(inventory: &mut Inventory, input: &str) -> Vec<Diagnostic> {
 fn form_of(inventory: &Inventory, input: &str) -> &'static str {
     let suffix = Path::new(input).extension().and_then(|suffix| suffix.to_str()).unwrap_or_default();
     match suffix {
-        _ if input.contains(',') && inventory.options.advanced_lists => "advanced_host_list",
-        _ if input.contains(',') => "host_list",
+        _ if is_list(input) && inventory.options.advanced_lists => "advanced_host_list",
+        _ if is_list(input) => "host_list",
         "yml" | "yaml" | "json" => "yaml",
         "toml" => "toml",
         _ => "ini",
     }
 }
 
+/// Whether an input is a list of hosts, and no path that has a comma in it.
+fn is_list(input: &str) -> bool {
+    input.contains(',') && !Path::new(input).exists()
+}
+
 fn sources(inventory: &mut Inventory, input: &str) -> Vec<Diagnostic> {
-    if input.contains(',') {
+    if is_list(input) {
         return list(inventory, input);
     }
     let path = Path::new(input);
