@@ -221,7 +221,7 @@ fn only_known(arguments: &Map, known: &[&str], what: &str, node: &Node, errors: 
     for name in arguments.keys().filter_map(|key| key.as_str()).filter(|name| !known.contains(name)) {
         let span = node.entry(name).map_or(node.span, |(name, _)| name.span);
         let visible = known.iter().copied().filter(|name| !name.starts_with('_'));
-        errors.push(Diagnostic::error(format!("`{what}` has no argument `{name}`")).at(span).did_you_mean(name, visible));
+        errors.push(Diagnostic::error(format!("Invalid options for {what}: {name}")).at(span).did_you_mean(name, visible));
     }
 }
 

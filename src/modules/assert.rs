@@ -40,6 +40,9 @@ impl Module for Assert {
         let that = arguments.get("that").cloned().ok_or_else(|| Failure::argument("that", "the argument `that` is required"))?;
         let conditions = that.as_list().map_or_else(|| vec![that.clone()], <[Value]>::to_vec);
         for condition in &conditions {
+            if condition.is_null() || condition.as_str().is_some_and(|text| text.trim().is_empty()) {
+                return Err(Failure::argument("that", "Empty conditional expression: write what has to hold"));
+            }
             if controller.condition(condition)? {
                 continue;
             }

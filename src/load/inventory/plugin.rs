@@ -211,7 +211,8 @@ impl Generator<'_> {
     fn parents(&self, inventory: &mut Inventory, child: &str, is_host: bool, node: &Node, row: &Map) -> Result<(), Diagnostic> {
         for parent in node.get("parents").and_then(Node::as_list).unwrap_or_default() {
             let Some(name) = parent.get("name") else {
-                return Err(Diagnostic::error("a parent needs a `name`").at(parent.span));
+                let message = format!("Element {child} has a parent with no name.");
+                return Err(Diagnostic::error(message).at(parent.span).hint("give the parent a `name`"));
             };
             let group = self.text(name, row)?;
             if is_host {

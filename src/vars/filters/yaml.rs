@@ -296,8 +296,10 @@ fn is_other_type(text: &str) -> bool {
         // A number with a leading 0 is octal, and 08 is none.
         return unsigned == "0" || first != '0' || all(unsigned, "01234567_");
     }
-    let sexagesimal = unsigned.contains(':')
-        && unsigned.split(':').skip(1).all(|part| !part.is_empty() && part.len() <= 2 && all(part.trim_end_matches('.'), "0123456789"));
+    let (clock, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+    let sexagesimal = clock.contains(':')
+        && (fraction.is_empty() || all(fraction, "0123456789_"))
+        && clock.split(':').skip(1).all(|part| !part.is_empty() && part.len() <= 2 && all(part, "0123456789"));
     if sexagesimal && first.is_ascii_digit() {
         return true;
     }
