@@ -77,7 +77,7 @@ fn an_undefined_attribute_names_what_is_missing() {
         "",
         2,
     );
-    has(&text, &["`prot`", "site.yml:6:", "did you mean `port`"]);
+    has(&text, &["'prot'", "site.yml:6:", "did you mean `port`"]);
 }
 
 #[test]
