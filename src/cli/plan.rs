@@ -16,7 +16,7 @@ use crate::cli::person::Person;
 use crate::cli::playbook::{self, Arguments, Ready};
 use crate::cli::reporting;
 use crate::cli::window::WindowFlags;
-use crate::cli::{ground, moved};
+use crate::cli::{ground, moved, show};
 use crate::record::plan::{Draft, Head, Keys, Plan, Step, VERSION};
 use crate::record::sign::{self, Signer};
 use crate::record::{Folder, entry::Who};
@@ -222,6 +222,10 @@ fn applied(command: &Apply, sources: &Sources) -> Result<u8, Ended> {
         return Ok(super::DRIFT);
     }
 
+    let stays = show::irreversible(&plan);
+    if !stays.is_empty() && arguments.flags.output == Form::Windlass {
+        super::say(&redactor.mask(&format!("cannot be undone: {}", stays.join("; "))));
+    }
     arguments.flags.check = false;
     arguments.approved = Some(Approved { digest: plan.digest.clone(), file });
     ready.ground.site.refresh().map_err(|wrong| (super::ERROR, vec![wrong]))?;

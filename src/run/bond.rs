@@ -192,7 +192,8 @@ impl Approval {
                 refuse("its condition no longer holds, and was approved to hold")
             }
             (_, Err(stop)) => Err(stop),
-            (None, Ok(ready)) if step.unknown.is_some() => Ok(ready),
+            // What only computes was not to be allowed, even where it was not known what of.
+            (None, Ok(ready)) if step.unknown.is_some() || step.status == Status::Unknown => Ok(ready),
             (None, Ok(_)) => refuse("this item is not in the plan that was approved"),
             (Some(planned), Ok(_)) if planned.skipped => refuse("this was skipped when the plan was made, and is not in it"),
             (Some(planned), Ok(mut ready)) => {

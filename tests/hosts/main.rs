@@ -1,5 +1,5 @@
 //! End to end over a real sshd: logins and their mistakes, whole playbooks, hosts that break in the middle, and secrets.
-#![allow(clippy::panic, clippy::disallowed_methods, reason = "tests set up files and start programs of their own")]
+#![allow(clippy::panic, clippy::print_stderr, clippy::disallowed_methods, reason = "tests set up files and start programs of their own")]
 
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -9,6 +9,7 @@ mod http;
 mod leases;
 mod linger;
 mod login;
+mod plans;
 mod secrets;
 mod services;
 mod undo;
