@@ -37,7 +37,7 @@ impl Module for Assert {
     }];
 
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
-        let that = arguments.get("that").cloned().ok_or_else(|| Failure::argument("that", "the argument `that` is required"))?;
+        let that = arguments.get("that").cloned().ok_or_else(|| Failure::argument("that", "missing required arguments: that"))?;
         let conditions = that.as_list().map_or_else(|| vec![that.clone()], <[Value]>::to_vec);
         for condition in &conditions {
             if condition.is_null() || condition.as_str().is_some_and(|text| text.trim().is_empty()) {
