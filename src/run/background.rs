@@ -12,7 +12,6 @@ use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ready, Step, Stop};
-use crate::source::Diagnostic;
 use crate::value::{Map, Value};
 
 /// How a task goes on by itself.
@@ -56,8 +55,8 @@ impl Step {
             return Ok(None);
         }
         if entry.runs != Runs::OnHost || matches!(entry.name, "raw" | "script" | "wait_for_connection" | "async_status") {
-            let wrong = Diagnostic::error(format!("This action ({}) does not support async.", entry.name));
-            return Err(wrong.at(self.place_of(None)).hint("remove `async`: it is for what runs on the host by itself").into());
+            let wrong = Failure::failed(format!("This action ({}) does not support async.", entry.name));
+            return Err(Stop::Failed(wrong.hint("remove `async`: it is for what runs on the host by itself")));
         }
         let poll = number(&self.task.poll, self.run.settings.execution.poll_interval.unwrap_or(POLL))?;
         let from_environment = environment.iter().rev().find(|(name, _)| name == "ANSIBLE_ASYNC_DIR").map(|(_, value)| value.clone());
