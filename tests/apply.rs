@@ -112,3 +112,13 @@ fn a_large_file_that_comes_damaged_is_not_put_in_place() {
     assert!(failure.to_string().contains("came damaged"), "{failure}");
     assert_eq!(names(folder.path()), Vec::<String>::new());
 }
+
+#[test]
+fn a_pipe_or_a_device_is_never_replaced_by_a_file() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("pipe");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).expect("a pipe");
+    let failure = apply::apply(&Host::new(), &write(&path, Before::Any, "ours")).expect_err("refused");
+    assert!(failure.to_string().contains("a device, a pipe or a socket"), "{failure}");
+    assert_eq!(names(folder.path()), ["pipe"]);
+}

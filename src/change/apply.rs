@@ -10,6 +10,7 @@ use nix::sys::stat::{UtimensatFlags, utimensat};
 use nix::sys::time::TimeSpec;
 use sha2::Digest as _;
 
+use super::destination::no_plain_file;
 use super::failure::{NO_QUOTA, NO_SPACE, NOT_PERMITTED};
 use super::host::{Host, mask, stat_of};
 use super::probe::{FileKind, Stat};
@@ -88,7 +89,11 @@ fn write(
     validate: Option<&str>,
 ) -> Result<Done, Failure> {
     still_is(path, before)?;
-    let found = stat_of(path, false)?.filter(|stat| stat.kind == FileKind::File);
+    let found = stat_of(path, false)?;
+    if found.as_ref().is_some_and(|stat| !matches!(stat.kind, FileKind::File | FileKind::Link | FileKind::Directory)) {
+        return Err(Failure::failed(no_plain_file(path)));
+    }
+    let found = found.filter(|stat| stat.kind == FileKind::File);
     let mut temporary = Temporary::beside(path);
     let mut file = temporary.create(path)?;
     fill(host, &mut file, content).map_err(|failure| about(failure, path))?;

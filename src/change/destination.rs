@@ -62,6 +62,11 @@ pub struct Manner<'a> {
     pub in_place: Option<bool>,
 }
 
+/// Says that a file is never put in the place of a device: a machine whose `/dev/null` is a file has lost more than it shows.
+pub(super) fn no_plain_file(path: &Path) -> String {
+    format!("`{}` is a device, a pipe or a socket, which is never replaced by a file", path.display())
+}
+
 impl Destination {
     /// Looks at the file that `argument` names. With `follow`, a link leads to what it points to.
     ///
@@ -85,6 +90,9 @@ impl Destination {
         let found = host.stat(&path, true)?;
         if found.as_ref().is_some_and(|stat| stat.kind == FileKind::Directory) {
             return Err(Failure::argument(argument, format!("Path {} is a directory !", path.display())));
+        }
+        if link.is_none() && found.as_ref().is_some_and(|stat| stat.kind != FileKind::File) {
+            return Err(Failure::argument(argument, no_plain_file(&path)));
         }
         Ok(Self { path, found, link })
     }

@@ -38,7 +38,7 @@ pub struct Script {
 /// nothing is left behind. Reads: the interpreter, then the script's arguments; `-` is for a program that needs none.
 const WRAPPER: &str = r#"umask 077; f=$(mktemp "${TMPDIR:-/tmp}/.windlass.XXXXXXXXXX") || exit 126
 trap 'rm -f "$f"' EXIT; trap 'exit 143' HUP INT TERM
-cat >"$f" && chmod 700 "$f" && exec 9<"$f" && rm -f "$f" || exit 126
+chmod 700 "$f" && exec 8>"$f" 9<"$f" && rm -f "$f" && cat >&8 && exec 8>&- || exit 126
 i=$1; shift; if [ "$i" = - ]; then exec /proc/self/fd/9 "$@" </dev/null; fi
 exec $i /proc/self/fd/9 "$@" </dev/null"#;
 
