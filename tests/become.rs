@@ -54,7 +54,7 @@ async fn shell(session: &Session, r#become: Option<&Become>, line: &str) -> Resu
         environment: Vec::new(),
         timeout: None,
         foreseen: Vec::new(),
-        step: None,
+        steps: Vec::new(),
         alone: false,
         bound: Vec::new(),
         job: None,

@@ -132,7 +132,10 @@ fn playbook(text: &[u8]) -> Result<(), Vec<String>> {
     std::fs::write(&path, text).expect("writes");
     let loader = Loader::new(Sources::default(), Arc::new(Vault::default()), Vec::new(), Arc::new(|value, _| Ok(value.clone())));
     let playbook = loader.playbook(&path).map_err(messages)?;
-    let wrong = check::playbook(&playbook, true).into_iter().filter(|found| found.severity == Severity::Error).collect::<Vec<_>>();
+    let wrong = check::playbook(&playbook, true, &loader.collections)
+        .into_iter()
+        .filter(|found| found.severity == Severity::Error)
+        .collect::<Vec<_>>();
     if wrong.is_empty() { Ok(()) } else { Err(messages(wrong)) }
 }
 
@@ -222,7 +225,7 @@ fn messages_between_controller_and_agent() {
         timeout: Some(5),
         foreseen: Vec::new(),
         job: None,
-        step: Some("key".to_owned()),
+        steps: vec!["key".to_owned()],
         alone: false,
         bound: Vec::new(),
     };

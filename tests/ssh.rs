@@ -164,7 +164,7 @@ fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
         environment: Vec::new(),
         timeout: None,
         foreseen: Vec::new(),
-        step: None,
+        steps: Vec::new(),
         alone: false,
         bound: Vec::new(),
         job: None,

@@ -71,6 +71,7 @@ fn walk(
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test makes its own files")]
 mod tests {
     use std::os::unix::fs::symlink;
 
