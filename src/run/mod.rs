@@ -170,6 +170,8 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
 
     if run.settings.flush_cache {
         run.site.hosts().iter().for_each(|host| run.forget_facts(host));
+        // This machine may be worked on without being in the inventory.
+        run.forget_facts("localhost");
     }
     let watch = tokio::spawn(watch_for_interrupt(run.clone()));
     let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();

@@ -331,14 +331,7 @@ impl Evaluator<'_> {
         let mut inner = Frame::new(origin);
         inner.context = with_context;
         if with_context {
-            inner.locals = frame
-                .module
-                .names
-                .borrow()
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .chain(frame.locals.iter().cloned())
-                .collect();
+            inner.locals = context_of(frame);
         }
         let mut printed = Output::default();
         self.deeper("`include`", || self.whole(&template, &mut inner, &mut printed))?;
@@ -350,7 +343,7 @@ impl Evaluator<'_> {
         let mut inner = Frame::new(origin);
         inner.context = with_context;
         if with_context {
-            inner.locals.clone_from(&frame.locals);
+            inner.locals = context_of(frame);
         }
         let mut printed = Output::default();
         self.deeper("`import`", || self.whole(&template, &mut inner, &mut printed))?;
@@ -387,4 +380,11 @@ impl Evaluator<'_> {
     pub(in crate::vars) fn at_start<T>(&self, result: Outcome<T>, origin: Origin) -> Outcome<T> {
         self.placed(result, &Frame::new(origin), At::default())
     }
+}
+
+/// Returns the names that an included or imported template sees with its context: what the template around it has set, and
+/// what is local there.
+fn context_of(frame: &Frame) -> Vec<(Arc<str>, Live)> {
+    let names = frame.module.names.borrow();
+    names.iter().map(|(name, value)| (name.clone(), value.clone())).chain(frame.locals.iter().cloned()).collect()
 }
