@@ -321,7 +321,7 @@ fn number(name: &str, otherwise: u64) -> u64 {
 #[test]
 fn a_run_that_is_killed_again_and_again_ends_as_one_that_is_not() {
     let Some(mut harness) = Harness::new(number("WINDLASS_SEED", 1)) else { return };
-    harness.all(40, 20);
+    harness.all(20, 10);
 }
 
 #[test]
