@@ -187,13 +187,7 @@ impl Engine {
                 other => other?,
             }
         };
-        let is_made = whole && matches!(&value, Value::Str(text) if !text.is_empty());
-        self.boolean(&value, span).map_err(|error| match is_made {
-            true => Diagnostic::error("an untrusted template or expression is no condition: what was made of data is not evaluated")
-                .at(span)
-                .hint("write the expression itself, without `{{ }}`"),
-            false => error,
-        })
+        self.boolean(&value, span)
     }
 
     /// Returns whether what a template gave holds as a condition. Only a text that stands in the user's own files is evaluated.
