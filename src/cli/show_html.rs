@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::change::diff::unified;
 use crate::cli::show;
 use crate::record::plan::Plan;
+use crate::report::escape::escape;
 use crate::report::fold;
 
 const STYLE: &str = "
@@ -34,17 +35,17 @@ pub(super) fn page(plan: &Plan) -> String {
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n\
          <title>Plan {}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<h1>Plan of a change</h1>\n<dl>\n",
-        escaped(plan.digest.get(..12).unwrap_or_default())
+        escape(plan.digest.get(..12).unwrap_or_default())
     );
     for (name, value) in show::facts(plan) {
-        let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(&value));
+        let _ = writeln!(page, "<dt>{}</dt><dd>{}</dd>", escape(name), escape(&value));
     }
-    let _ = writeln!(page, "</dl>\n<p><strong>{}</strong></p>", escaped(&show::sentence(&show::counts(plan))));
+    let _ = writeln!(page, "</dl>\n<p><strong>{}</strong></p>", escape(&show::sentence(&show::counts(plan))));
     for (title, lines) in
         [("Unknown: to be allowed by whoever applies the plan", show::unknown(plan)), ("Cannot be undone", show::irreversible(plan))]
     {
         if !lines.is_empty() {
-            let items: String = lines.iter().map(|line| format!("<li>{}</li>", escaped(line))).collect();
+            let items: String = lines.iter().map(|line| format!("<li>{}</li>", escape(line))).collect();
             let _ = writeln!(page, "<h2>{title}</h2>\n<ul>{items}</ul>");
         }
     }
@@ -55,9 +56,9 @@ pub(super) fn page(plan: &Plan) -> String {
         let _ = writeln!(
             page,
             "<section>\n<h3>{kind}{} <span class=\"dim\">{} {}</span></h3>",
-            escaped(&first.task),
-            escaped(&first.module),
-            escaped(&first.place)
+            escape(&first.task),
+            escape(&first.module),
+            escape(&first.place)
         );
         for (step, hosts) in &task.rows {
             let word = show::word(step);
@@ -67,8 +68,8 @@ pub(super) fn page(plan: &Plan) -> String {
                 "ok" => "ok",
                 _ => "dim",
             };
-            let on = step.delegated_to.as_ref().map(|other| format!(" on {}", escaped(other))).unwrap_or_default();
-            let (hosts, what) = (escaped(&fold::hosts(hosts)), escaped(&show::what(step)));
+            let on = step.delegated_to.as_ref().map(|other| format!(" on {}", escape(other))).unwrap_or_default();
+            let (hosts, what) = (escape(&fold::hosts(hosts)), escape(&show::what(step)));
             let _ = writeln!(page, "<p><span class=\"word {class}\">{word}</span> {hosts}{on}: {what}</p>");
             let text: String = step.diff.iter().map(unified).collect();
             if !text.is_empty() {
@@ -89,25 +90,7 @@ fn diff_line(line: &str) -> String {
         Some(b'-') => "remove",
         _ => "same",
     };
-    format!("<span class=\"{class}\">{}</span>", escaped(line))
-}
-
-/// Returns text that means only itself in HTML. Control characters of a host are shown as such.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            '\n' | '\t' => out.push(character),
-            other if other.is_control() => out.push('\u{fffd}'),
-            other => out.push(other),
-        }
-    }
-    out
+    format!("<span class=\"{class}\">{}</span>", escape(line))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::account::{Account, Done, is_failure, place};
-use super::escape::escape;
+use crate::report::escape::escape;
 use crate::report::event::Status;
 
 /// Returns the account as JUnit XML.

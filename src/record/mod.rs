@@ -10,7 +10,6 @@ pub mod account;
 pub mod chain;
 pub mod drift;
 pub mod entry;
-mod escape;
 pub mod folder;
 pub mod journal;
 pub mod junit;

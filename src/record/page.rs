@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use super::account::{Account, Done, Part, clock, folded, is_failure, place, seconds};
-use super::escape::escape;
 use super::summary::facts;
+use crate::report::escape::escape;
 use crate::report::event::{Counts, Status};
 use crate::report::fold;
 use crate::report::json::status_word;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use super::escape::escape;
 use super::event::{Event, Listener, Status, TaskResult};
 use crate::value::secret::Redactor;
 
@@ -85,10 +86,10 @@ fn document(state: &State) -> String {
     let seconds: f64 = state.cases.iter().map(|case| case.seconds).sum();
     let counts = format!("tests=\"{}\" failures=\"{failed}\" errors=\"{lost}\"", state.cases.len());
     let mut text = format!("<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<testsuites {counts} time=\"{seconds:.3}\">\n");
-    let _ = writeln!(text, "  <testsuite name=\"{}\" {counts} skipped=\"{skipped}\" time=\"{seconds:.3}\">", escaped(&state.playbook));
+    let _ = writeln!(text, "  <testsuite name=\"{}\" {counts} skipped=\"{skipped}\" time=\"{seconds:.3}\">", escape(&state.playbook));
     for case in &state.cases {
         let head =
-            format!("    <testcase name=\"{}\" classname=\"{}\" time=\"{:.3}\"", escaped(&case.name), escaped(&case.class), case.seconds);
+            format!("    <testcase name=\"{}\" classname=\"{}\" time=\"{:.3}\"", escape(&case.name), escape(&case.class), case.seconds);
         let kind = match case.status {
             Status::Failed => "failure",
             Status::Unreachable => "error",
@@ -98,28 +99,11 @@ fn document(state: &State) -> String {
                 continue;
             }
         };
-        let message = escaped(case.text.lines().next().unwrap_or_default());
-        let _ = writeln!(text, "{head}>\n      <{kind} message=\"{message}\">{}</{kind}>\n    </testcase>", escaped(&case.text));
+        let message = escape(case.text.lines().next().unwrap_or_default());
+        let _ = writeln!(text, "{head}>\n      <{kind} message=\"{message}\">{}</{kind}>\n    </testcase>", escape(&case.text));
     }
     text.push_str("  </testsuite>\n</testsuites>\n");
     text
-}
-
-/// Returns `text` as XML has it, without characters that XML cannot have.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\n' | '\t' => out.push(c),
-            c if c.is_control() => out.push(char::REPLACEMENT_CHARACTER),
-            c => out.push(c),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

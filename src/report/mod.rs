@@ -1,8 +1,8 @@
 //! What a person or a machine sees of a run: one listener a form. Secrets are masked here and nowhere else, by [`output::Output`].
 
 pub mod ansible;
+pub mod escape;
 pub mod event;
-
 pub mod fold;
 pub mod json;
 pub mod junit;

@@ -65,15 +65,7 @@ impl Run {
     }
 
     fn judged_arguments(&self, r#use: &RoleUse, role: &Role, options: &Node, data: &Arc<Map>, given: Result<Map, Diagnostic>) -> Ended {
-        let mut ended = Ended {
-            result: TaskResult { check: self.settings.check, ..TaskResult::default() },
-            register: Value::Null,
-            then: Vec::new(),
-            notice: None,
-            key: None,
-            is_handler: false,
-            told: false,
-        };
+        let mut ended = Ended::of(TaskResult { check: self.settings.check, ..TaskResult::default() });
         let errors = match given {
             Ok(given) => specification::errors(data, &given),
             Err(diagnostic) => {

@@ -424,12 +424,9 @@ impl Step {
         }
         Ended {
             register: Value::from(values.clone()),
-            result: TaskResult { values, ..result },
             then,
             notice,
-            key: None,
-            is_handler: false,
-            told: false,
+            ..Ended::of(TaskResult { values, ..result })
         }
     }
 }

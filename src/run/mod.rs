@@ -31,6 +31,7 @@ mod controller;
 mod debugger;
 pub mod fact_cache;
 pub mod files;
+mod failure;
 mod frame;
 mod handlers;
 pub mod hands;

@@ -307,14 +307,13 @@ impl Step {
         result.earlier = true;
         let then = replay.then.into_iter().map(|(host, then)| (host.map(Arc::from), then));
         Some(Ended {
-            result,
             register: replay.register,
             // Nobody waits a second time.
             then: then.filter(|(_, then)| !matches!(then, Then::Pause { .. } | Then::Reconnect)).collect(),
             notice: replay.notifies.then_some(Notice::Surely),
             key: Some(key.clone()),
             is_handler: self.is_handler,
-            told: false,
+            ..Ended::of(result)
         })
     }
 

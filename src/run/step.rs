@@ -63,18 +63,15 @@ pub(super) struct Ended {
 }
 
 impl Ended {
+    /// What a task with this result came to, and nothing besides.
+    pub(super) fn of(result: TaskResult) -> Self {
+        Self { result, register: Value::Null, then: Vec::new(), notice: None, key: None, is_handler: false, told: false }
+    }
+
     /// What a step that broke down came to.
     pub(super) fn broken_down() -> Self {
         let message = "windlass itself broke down in this task; please report it";
-        let mut ended = Self {
-            result: TaskResult::default(),
-            register: Value::Null,
-            then: Vec::new(),
-            notice: None,
-            key: None,
-            is_handler: false,
-            told: false,
-        };
+        let mut ended = Self::of(TaskResult::default());
         ended.fail(message, message);
         ended
     }

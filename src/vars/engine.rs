@@ -23,6 +23,8 @@ pub struct Engine {
     world: Arc<dyn World>,
     sources: Sources,
     lenient_conditions: bool,
+    /// Whether texts that look like templates and are not rendered are told.
+    tells_untrusted: bool,
     templates: RwLock<HashMap<(Reading, String), Arc<Template>>>,
     files: RwLock<HashMap<PathBuf, (Arc<Template>, Origin)>>,
 }
@@ -45,7 +47,8 @@ impl std::fmt::Debug for Engine {
 impl Engine {
     /// Returns an engine that reads through `world` and places errors in `sources`.
     pub fn new(world: Arc<dyn World>, sources: Sources) -> Self {
-        Self { world, sources, lenient_conditions: false, templates: RwLock::default(), files: RwLock::default() }
+        let tells_untrusted = world.env("_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR").is_some_and(|what| what == "warning");
+        Self { world, sources, lenient_conditions: false, tells_untrusted, templates: RwLock::default(), files: RwLock::default() }
     }
 
     /// Lets conditions give something else than a boolean, as before Ansible 2.19.
@@ -106,8 +109,6 @@ impl Engine {
 
     /// Says of a text that looks like a template that it is not rendered, where that is wanted.
     fn heed(&self, value: &Value) {
-        static WANTED: std::sync::LazyLock<bool> =
-            std::sync::LazyLock::new(|| std::env::var("_ANSIBLE_TEMPLAR_UNTRUSTED_TEMPLATE_BEHAVIOR").is_ok_and(|what| what == "warning"));
         fn is_there(value: &Value) -> bool {
             match value {
                 Value::Str(text) => has_template_marks(text),
@@ -116,7 +117,7 @@ impl Engine {
                 _ => false,
             }
         }
-        if *WANTED && is_there(value) {
+        if self.tells_untrusted && is_there(value) {
             self.world.warn("Encountered untrusted template: it stays as it is");
         }
     }
@@ -141,17 +142,7 @@ impl Engine {
         let text = match condition {
             Value::Bool(true) | Value::Null => return Ok(Truth::Yes),
             Value::Bool(false) => return Ok(Truth::No),
-            Value::List(conditions) => {
-                let mut all = Truth::Yes;
-                for condition in conditions.iter() {
-                    match self.condition(condition, span, vars)? {
-                        Truth::Yes => {}
-                        Truth::No => return Ok(Truth::No),
-                        unknown @ Truth::Unknown(_) => all = unknown,
-                    }
-                }
-                return Ok(all);
-            }
+            Value::List(conditions) => return all(conditions, |condition| self.condition(condition, span, vars)),
             Value::Unknown(unknown) => return Ok(Truth::Unknown(unknown.why.clone())),
             Value::Str(text) => text.to_string(),
             Value::Lazy(lazy) => match &**lazy {
@@ -198,17 +189,7 @@ impl Engine {
         match condition {
             Value::Str(text) if has_template_marks(text) || !self.sources.tell(text) => Err(untrusted(span)),
             Value::Str(text) => self.condition_text(text, span, vars),
-            Value::List(conditions) => {
-                let mut all = Truth::Yes;
-                for condition in conditions.iter() {
-                    match self.given_condition(condition, span, vars)? {
-                        Truth::Yes => {}
-                        Truth::No => return Ok(Truth::No),
-                        unknown @ Truth::Unknown(_) => all = unknown,
-                    }
-                }
-                Ok(all)
-            }
+            Value::List(conditions) => all(conditions, |condition| self.given_condition(condition, span, vars)),
             other => self.condition(other, span, vars),
         }
     }
@@ -359,6 +340,19 @@ impl Engine {
         diagnostic.span = Some(locate(&self.sources, origin, wrong.at));
         diagnostic
     }
+}
+
+/// Whether all conditions hold. The first that does not ends it; one that is unknown makes the whole so, unless a later one does not hold.
+fn all(conditions: &[Value], holds: impl Fn(&Value) -> Result<Truth, Diagnostic>) -> Result<Truth, Diagnostic> {
+    let mut all = Truth::Yes;
+    for condition in conditions {
+        match holds(condition)? {
+            Truth::Yes => {}
+            Truth::No => return Ok(Truth::No),
+            unknown @ Truth::Unknown(_) => all = unknown,
+        }
+    }
+    Ok(all)
 }
 
 fn untrusted(span: Span) -> Diagnostic {
