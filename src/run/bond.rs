@@ -51,6 +51,8 @@ struct NotedPart {
     unknown: Option<String>,
     /// Whether one of its changes cannot be undone.
     is_final: bool,
+    /// Whether it only looks, in a check too.
+    only_looks: bool,
 }
 
 /// What was approved.
@@ -158,6 +160,7 @@ impl Notes {
                     Some(why) => new.unknown = Some(why).filter(|_| ready.entry.runs != Runs::WithoutHost),
                     None => {
                         let described = described(&ready);
+                        new.only_looks = ready.looks_at_host();
                         new.part.arguments = Some(keyed(&self.keys.digest, &described));
                         new.part.sealed = self.keys.seal.seal(&described).ok();
                     }
@@ -230,8 +233,9 @@ impl Run {
         let result = &ended.result;
         let open = !result.no_log;
         let why = if open { result.because.clone() } else { "hidden by no_log".to_owned() };
-        // What only computes (`set_fact`, `debug`) does nothing to a host, known or not.
-        let touches = by.is_none_or(|entry| entry.runs != Runs::WithoutHost);
+        // What only computes (`set_fact`, `debug`) or looks does nothing to a host, known or not.
+        let only_looks = !parts.is_empty() && parts.iter().all(|part| part.only_looks);
+        let touches = by.is_none_or(|entry| entry.runs != Runs::WithoutHost) && !only_looks;
         let arguments = parts.iter().find_map(|part| part.unknown.clone()).filter(|_| open);
         let unknown = if result.status == Status::Unknown { Some(why.clone()).filter(|_| touches) } else { arguments };
         let is_final = parts.iter().any(|part| part.is_final);

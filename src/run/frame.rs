@@ -18,6 +18,8 @@ pub(super) struct Frame {
     pub(super) role_number: Option<usize>,
     /// Whether a failure in here is caught by a `rescue`.
     pub(super) is_rescued: bool,
+    /// Whether what runs in here looks at hosts after a change that a check only foresees.
+    pub(super) is_after_change: bool,
     /// Tags of this ring and all outside it.
     pub(super) tags: Vec<String>,
 }
@@ -42,6 +44,7 @@ impl Frame {
             role: None,
             role_number: None,
             is_rescued: false,
+            is_after_change: false,
         })
     }
 
@@ -53,6 +56,7 @@ impl Frame {
             role: None,
             role_number: None,
             is_rescued: self.is_rescued,
+            is_after_change: self.is_after_change,
             tags: self.tags.clone(),
         };
         if let Some(keywords) = frame.keywords() {
@@ -101,6 +105,13 @@ impl Frame {
     pub(super) fn rescued(self: &Arc<Self>) -> Arc<Self> {
         let mut frame = self.within(Owner::Nothing, Vec::new());
         frame.is_rescued = true;
+        Arc::new(frame)
+    }
+
+    /// The same place, after what a check foresees but does not do.
+    pub(super) fn after_change(self: &Arc<Self>) -> Arc<Self> {
+        let mut frame = self.within(Owner::Nothing, Vec::new());
+        frame.is_after_change = true;
         Arc::new(frame)
     }
 

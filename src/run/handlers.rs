@@ -245,7 +245,7 @@ impl Run {
             }
             if !rolling.after.is_empty() {
                 self.note_again(&marks, self.is_interrupted() || stage.is_broken(), true).await;
-                self.always(stage, &rolling.after, now, frame).await;
+                self.always(stage, &rolling.after, now, &self.frame_afterwards(frame, now)).await;
             }
             let failed: Vec<_> = now.iter().filter(|host| self.hosts.standing(host) != Standing::Running).cloned().collect();
             if waiting.is_empty() || !(stage.is_stopped() || self.is_interrupted() || !failed.is_empty()) {

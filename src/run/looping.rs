@@ -203,7 +203,7 @@ impl Step {
         let mut waiting: Vec<(usize, Ready)> = Vec::new();
         let is_lost = |(_, came): &(usize, Came)| came.result.status == Status::Unreachable || replay::is_unsure(&came.result);
         for (index, item) in items.iter().enumerate() {
-            match self.bind(&format!("/item{index}"), self.prepare(&item.variables, engine)) {
+            match self.ready(&format!("/item{index}"), &item.variables, engine) {
                 Ok(mut ready) => {
                     ready.step = ready.step.map(|key| format!("{key}/item{index}"));
                     if waiting.last().is_some_and(|(_, last)| !last.goes_with(&ready)) {
@@ -422,12 +422,7 @@ impl Step {
         if result.status == Status::Failed {
             notice = None;
         }
-        Ended {
-            register: Value::from(values.clone()),
-            then,
-            notice,
-            ..Ended::of(TaskResult { values, ..result })
-        }
+        Ended { register: Value::from(values.clone()), then, notice, ..Ended::of(TaskResult { values, ..result }) }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::record::past::is_part_of;
 use crate::report::event::Event;
 use crate::run::Run;
 use crate::run::budget;
+use crate::run::frame::Frame;
 use crate::run::host::Standing;
 use crate::run::play::known;
 use crate::run::stage::Stage;
@@ -160,7 +161,7 @@ impl Run {
         if self.is_interrupted() {
             return true;
         }
-        self.items(stage, &stage.play.rollout.gate, hosts, &stage.frame.clone()).await;
+        self.items(stage, &stage.play.rollout.gate, hosts, &self.frame_afterwards(&stage.frame, hosts)).await;
         let after = failed(self);
         if after > 0 {
             self.tell(Event::PlayStopped { why: format!("the gate after the stage `{}` does not hold on {after} hosts", portion.name) });
@@ -175,13 +176,20 @@ impl Run {
             return true;
         }
         let hosts = stage.alive(self, batch);
-        self.items(stage, &rollout.verify, &hosts, &stage.frame.clone()).await;
+        self.items(stage, &rollout.verify, &hosts, &self.frame_afterwards(&stage.frame, &hosts)).await;
         let failed: Vec<_> = hosts.iter().filter(|host| is_down(self.hosts.standing(host))).cloned().collect();
         if failed.is_empty() {
             return true;
         }
         self.tell(Event::PlayStopped { why: format!("`verify` does not hold on {}", failed.join(", ")) });
         false
+    }
+
+    /// Returns the ring of tasks that look at hosts when these are done: in a check that foresees a change of any, what they would
+    /// see is not there yet.
+    pub(super) fn frame_afterwards(&self, frame: &Arc<Frame>, hosts: &[Arc<str>]) -> Arc<Frame> {
+        let foresees = |host: &Arc<str>| self.hosts.with(host, |host| host.counts.changed + host.counts.unknown > 0);
+        if self.settings.check && hosts.iter().any(foresees) { frame.after_change() } else { frame.clone() }
     }
 
     /// Returns what becomes of a batch on which `verify` does not hold.

@@ -146,6 +146,15 @@ pub(super) struct Ready {
 }
 
 impl Ready {
+    /// Whether it looks at the host itself in a check, and not at what the check foresees of it.
+    pub(super) fn looks_at_host(&self) -> bool {
+        let asks = || match self.entry.name {
+            "uri" => self.arguments.get("method").is_none_or(|method| matches!(method.as_str(), Some("GET" | "HEAD"))),
+            name => matches!(name, "wait_for" | "wait_for_connection"),
+        };
+        self.entry.runs == Runs::OnHost && (self.mode == Mode::Apply || asks())
+    }
+
     /// Whether both can go to the host in one message.
     pub(super) fn goes_with(&self, other: &Self) -> bool {
         self.entry.name == other.entry.name
@@ -211,9 +220,18 @@ impl Step {
         self.often(&format!("/item{index}"), variables, engine).await
     }
 
+    /// Gets a part of the step ready, and compares it with the plan where there is one.
+    pub(super) fn ready(&self, part: &str, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
+        let ready = self.bind(part, self.prepare(variables, engine))?;
+        match self.frame.is_after_change && ready.looks_at_host() {
+            true => Err(Stop::Unknown("it looks at the host after the changes, and a check makes none".to_owned())),
+            false => Ok(ready),
+        }
+    }
+
     /// `part` says which part of the step this is, for its key.
     async fn often(&self, part: &str, variables: &TaskVariables, engine: &SharedEngine) -> Came {
-        let mut ready = match self.bind(part, self.prepare(variables, engine)) {
+        let mut ready = match self.ready(part, variables, engine) {
             Ok(ready) => ready,
             Err(stop) => return self.came(stop, variables, engine),
         };

@@ -1,8 +1,9 @@
-//! The flagship playbook over OpenSSH on three and three hosts: its controller, agents and sshd are killed, and it is resumed until
-//! it is done. In the end hosts and clusters are, but for what is made anew each time, as after a run that nothing disturbed.
+//! The flagship playbook over OpenSSH on three and three hosts: its controller, agents, sshd or links are killed, and it is
+//! resumed until it is done. In the end hosts and clusters are, but for what is made anew each time, as after a run that nothing disturbed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,6 +18,7 @@ use windlass::formats::certificates::Certificate;
 use windlass::formats::pkcs12;
 
 use crate::demo::{OpenSsh, Stage, WINDLASS, has_agents, kill_agents};
+use crate::relay::Relay;
 use crate::running::{Ended, Moment, Running};
 
 /// Whoever waits longer than this for a run to end gives it up.
@@ -34,6 +36,10 @@ enum Target {
     Controller,
     Agent(&'static str),
     Sshd(&'static str),
+    /// Nothing gets through for a moment.
+    Held(&'static str),
+    /// All connections are lost, and new ones fail for a moment.
+    Link(&'static str),
 }
 
 /// What there is in the end: by name, what it means.
@@ -56,14 +62,19 @@ pub struct Flagship {
 struct Scene {
     stage: Stage,
     servers: OpenSsh,
+    links: BTreeMap<String, Relay>,
     flags: Vec<String>,
 }
 
 impl Scene {
     fn new() -> Option<Self> {
         let stage = Stage::new();
-        let (servers, flags) = OpenSsh::start(&stage)?;
-        Some(Self { stage, servers, flags })
+        let (servers, mut flags) = OpenSsh::start(&stage)?;
+        let address = |address: IpAddr, port| SocketAddr::new(address, port);
+        let link = |to: IpAddr| Relay::start(address(to, OpenSsh::BETWEEN), address(to, OpenSsh::PORT));
+        let links = stage.site.nodes.iter().map(|(node, to)| (node.clone(), link(*to))).collect();
+        flags.extend(["-e".to_owned(), format!("{{\"ansible_port\": {}}}", OpenSsh::BETWEEN)]);
+        Some(Self { stage, servers, links, flags })
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -107,8 +118,14 @@ impl Flagship {
         let began = Instant::now();
         let mut left = kills;
         while left > 0 {
-            left -= self.round(a_round.min(left)).min(left);
+            left -= self.round(a_round.min(left), Self::plan).min(left);
         }
+        self.tell(began);
+    }
+
+    /// Tells the numbers, and fails where anything was wrong.
+    fn tell(&self, began: Instant) {
+        let kills: usize = self.kills.values().sum();
         eprintln!(
             "flagship: {kills} kills in {} rounds and {} runs, {:.0} s: {:?}; nodes restarted {} times in {} rounds (once each is {}); undisturbed, the run has {} steps and takes {:.1} s",
             self.rounds,
@@ -125,7 +142,14 @@ impl Flagship {
         assert!(faults.is_empty(), "{} of {} rounds ended wrong\n\n{}", faults.len(), self.rounds, faults.join("\n\n"));
     }
 
-    fn round(&mut self, kills: usize) -> usize {
+    /// Kills the controller at every boundary: each resumed run gets one step further.
+    pub fn each_boundary(&mut self) {
+        let began = Instant::now();
+        let _ = self.round(usize::MAX, |_| (Target::Controller, Moment::Boundary(1)));
+        self.tell(began);
+    }
+
+    fn round(&mut self, kills: usize, plan: impl Fn(&mut Self) -> (Target, Moment)) -> usize {
         let mut scene = Scene::new().expect("sshd");
         self.rounds += 1;
         let (mut killed, mut quiet, mut last) = (0, 0, None);
@@ -134,9 +158,10 @@ impl Flagship {
             let running = scene.begin();
             self.runs += 1;
             let ended = if killed < kills {
-                let (target, moment) = self.plan();
+                let (target, moment) = plan(self);
                 let (struck, ended) = self.strike(&mut scene, running, target, moment);
                 killed += struck;
+                quiet += usize::from(struck == 0);
                 story.push(format!("{target:?} {moment:?} killed {struck}: {ended}"));
                 ended
             } else {
@@ -162,10 +187,12 @@ impl Flagship {
 
     fn plan(&mut self) -> (Target, Moment) {
         let node = NODES[self.random.random_range(0..NODES.len())];
-        let target = match self.random.random_range(0..8) {
+        let target = match self.random.random_range(0..10) {
             0..=3 => Target::Controller,
             4..=5 => Target::Agent(node),
-            _ => Target::Sshd(node),
+            6..=7 => Target::Sshd(node),
+            8 => Target::Held(node),
+            _ => Target::Link(node),
         };
         let moment = if self.random.random_bool(0.6) {
             Moment::Boundary(self.random.random_range(1..=self.steps / 6))
@@ -192,6 +219,14 @@ impl Flagship {
             Target::Sshd(node) => {
                 scene.servers.kill(node);
                 "sshd"
+            }
+            Target::Held(node) => {
+                scene.links[node].hold(Duration::from_millis(700));
+                "link held"
+            }
+            Target::Link(node) => {
+                scene.links[node].cut(Duration::from_millis(300));
+                "link"
             }
         };
         *self.kills.entry(name).or_default() += 1;

@@ -13,6 +13,7 @@ mod flagship;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod look;
+mod relay;
 mod running;
 
 use std::collections::BTreeMap;
@@ -338,6 +339,13 @@ fn five_hundred_kills() {
 fn a_kill_at_every_boundary() {
     let Some(mut harness) = Harness::new(1) else { return };
     harness.each_boundary();
+}
+
+#[test]
+#[ignore = "takes long: a run for each of its steps"]
+fn a_kill_of_the_flagship_at_every_boundary() {
+    let Some(mut flagship) = flagship::Flagship::new(1) else { return };
+    flagship.each_boundary();
 }
 
 #[test]

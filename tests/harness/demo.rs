@@ -150,7 +150,11 @@ impl Drop for OpenSsh {
 }
 
 impl OpenSsh {
-    const PORT: u16 = 2200;
+    /// Where the servers listen.
+    pub const PORT: u16 = 2200;
+
+    /// Where something between client and server may listen: the clients know this port too.
+    pub const BETWEEN: u16 = 2201;
 
     /// Starts a server for each node, and returns the flags that make a playbook use them.
     pub fn start(stage: &Stage) -> Option<(Self, Vec<String>)> {
@@ -173,7 +177,7 @@ impl OpenSsh {
                 Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"]).arg(&key).status().expect("ssh-keygen");
             assert!(made.success());
             let line = fs::read_to_string(folder.join(format!("{node}.pub"))).expect("key");
-            known += &format!("[{address}]:{} {line}", Self::PORT);
+            known += &format!("[{address}]:{},[{address}]:{} {line}", Self::PORT, Self::BETWEEN);
             let host = stage.site.folder.join("hosts").join(node);
             // All hosts share one network name space: each has a lease of its own.
             let config = format!(

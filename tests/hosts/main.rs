@@ -14,6 +14,7 @@ mod secrets;
 mod services;
 mod undo;
 mod whole;
+mod window;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
