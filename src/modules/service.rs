@@ -82,7 +82,7 @@ impl Module for Service {
         {
             plan.changes = self.slow_restart(&plan.changes, seconds);
         }
-        if self.daemon_reload && !unit.properties.is_empty() && super::systemd::needs_reload(host, &self.name, &unit)? {
+        if self.daemon_reload && !unit.properties.is_empty() && super::systemd::needs_reload(host, &self.name, "system", &unit)? {
             let action = crate::change::UnitAction::DaemonReload;
             plan.changes.insert(0, Change::Unit { name: String::new(), action, scope: "system".to_owned(), before: unit.clone() });
         }

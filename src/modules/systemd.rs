@@ -1,18 +1,21 @@
 //! `systemd`: units of systemd. Also what `service` has in common with it.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
+use crate::change::probe::FileKind;
+use crate::change::units::full_name;
 use crate::change::{Change, Failure, Plan, Probe, Program, UnitAction, UnitState};
 use crate::value::{Map, Value};
 
 /// Starts, stops, restarts, enables and masks units of systemd. Also called `systemd_service`.
 ///
 /// The unit is asked first; only what is not as asked is changed. With `daemon_reload` systemd reads its files again
-/// where it says that it needs to, or where no unit is named.
+/// where the unit's differ from what it has read, or where no unit is named.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Systemd {
@@ -97,7 +100,7 @@ impl Module for Systemd {
             return Ok(Plan { changes, ..Plan::nothing(because) });
         };
         let unit = host.unit(name, scope)?;
-        if self.daemon_reload && needs_reload(host, name, &unit)? {
+        if self.daemon_reload && needs_reload(host, name, scope, &unit)? {
             changes.push(manager(UnitAction::DaemonReload));
         }
         let wish =
@@ -114,26 +117,56 @@ impl Module for Systemd {
 
 const AS_ASKED: &str = "the unit is as asked";
 
-/// Where systemd finds unit files, the strongest first.
-const FOLDERS: &[&str] = &["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system"];
+/// Where systemd finds the files of the system's units, the strongest first. A user's own folder comes before them.
+fn folders(host: &dyn Probe, scope: &str) -> Result<Vec<PathBuf>, Failure> {
+    let own = if scope == "user" { vec![Path::new(&host.me()?.home).join(".config/systemd/user")] } else { Vec::new() };
+    let kind = if scope == "system" { "system" } else { "user" };
+    let shared = ["/etc/systemd", "/run/systemd", "/usr/local/lib/systemd", "/usr/lib/systemd", "/lib/systemd"];
+    Ok(own.into_iter().chain(shared.iter().map(|folder| Path::new(folder).join(kind))).collect())
+}
 
 /// Whether systemd has not read the files of a unit as they are (or would be) now.
-pub(super) fn needs_reload(host: &dyn Probe, name: &str, unit: &UnitState) -> Result<bool, Failure> {
+///
+/// systemd's own answer is about the files that it has read: it does not tell of the first drop-in of a unit, nor of a file that
+/// now goes before the one it has read. So those are looked for here.
+pub(super) fn needs_reload(host: &dyn Probe, name: &str, scope: &str, unit: &UnitState) -> Result<bool, Failure> {
     if !unit.exists || property(unit, "NeedDaemonReload") == Some("yes") {
         return Ok(true);
     }
-    let full = if name.contains('.') { name.to_owned() } else { format!("{name}.service") };
-    let mut files = FOLDERS.iter().map(|folder| Path::new(folder).join(&full)).collect::<Vec<_>>();
-    for folder in FOLDERS {
-        let folder = Path::new(folder).join(format!("{full}.d"));
-        files.extend(host.list(&folder)?.unwrap_or_default().iter().map(|file| folder.join(file)));
+    let folders = folders(host, scope)?;
+    let full = full_name(name);
+    let template = full.split_once('@').and_then(|(name, rest)| Some(format!("{name}@.{}", rest.rsplit_once('.')?.1)));
+    let names = || [Some(&full), template.as_ref()].into_iter().flatten();
+    let (mut files, mut drop_ins) = (Vec::new(), Vec::new());
+    for (name, folder) in names().flat_map(|name| folders.iter().map(move |folder| (name, folder))) {
+        let file = folder.join(name);
+        files.extend(host.stat(&file, false)?.map(|stat| (file, stat.kind)));
+        let folder = folder.join(format!("{name}.d"));
+        let inside = host.list(&folder)?.unwrap_or_default();
+        drop_ins.extend(inside.iter().filter(|file| file.ends_with(".conf")).map(|file| folder.join(file)));
     }
-    for file in files {
-        if host.stat(&file, true)?.is_some_and(|stat| stat.foreseen) {
+    for path in files.iter().map(|(path, _)| path).chain(&drop_ins) {
+        if host.stat(path, true)?.is_some_and(|stat| stat.foreseen) {
             return Ok(true);
         }
     }
-    Ok(false)
+    // Of drop-ins with the same name only the strongest is read.
+    let mut seen = BTreeSet::new();
+    drop_ins.retain(|path| seen.insert(path.file_name().map(ToOwned::to_owned)));
+    let read: Vec<_> = property(unit, "DropInPaths").unwrap_or_default().split_whitespace().map(unmerged).collect();
+    if drop_ins.iter().any(|path| !read.contains(&unmerged(path))) {
+        return Ok(true);
+    }
+    // A link may be another name of the unit, or lead to where the file is: then systemd tells that place.
+    let read = property(unit, "FragmentPath").unwrap_or_default();
+    let first = files.first().filter(|(_, kind)| *kind == FileKind::File);
+    Ok(first.is_some_and(|(path, _)| !read.is_empty() && unmerged(path) != unmerged(read)))
+}
+
+/// Returns a path as it is where `/usr/lib` and `/lib` are the same.
+fn unmerged(path: impl AsRef<Path>) -> PathBuf {
+    let path = path.as_ref();
+    path.strip_prefix("/usr").map_or_else(|_| path.to_owned(), |rest| Path::new("/").join(rest))
 }
 
 /// Returns a property that the service manager told.
@@ -224,9 +257,9 @@ impl Wish<'_> {
 
     /// Whether a unit that systemd does not know (yet) has a file.
     fn has_file(&self, host: &dyn Probe) -> Result<bool, Failure> {
-        let full = if self.name.contains('.') { self.name.to_owned() } else { format!("{}.service", self.name) };
-        for folder in FOLDERS {
-            if host.stat(&Path::new(folder).join(&full), true)?.is_some() {
+        let full = full_name(self.name);
+        for folder in folders(host, self.scope)? {
+            if host.stat(&folder.join(&full), true)?.is_some() {
                 return Ok(true);
             }
         }
@@ -315,6 +348,29 @@ mod tests {
         let mut unit = unit(true, false);
         unit.properties.push(("UnitFileState".into(), "static".into()));
         assert_eq!(actions(&wish(None, Some(true), None), &unit), []);
+    }
+
+    /// Whether systemd has to read its files again, if it has read one file and one drop-in, and these are there.
+    fn reloads(name: &str, files: &[(&str, &str)]) -> bool {
+        let mut unit = unit(true, true);
+        let read = [("FragmentPath", "/lib/systemd/system/es.service"), ("DropInPaths", "/etc/systemd/system/es.service.d/a.conf")];
+        unit.properties.extend(read.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        needs_reload(&FakeHost::with(files), name, "system", &unit).expect("an answer")
+    }
+
+    #[test]
+    fn a_new_drop_in_or_a_file_that_goes_before_the_one_read_asks_for_a_reload() {
+        let (file, drop_in) = (("/usr/lib/systemd/system/es.service", "[Unit]\n"), ("/etc/systemd/system/es.service.d/a.conf", ""));
+        assert!(!reloads("es", &[file, drop_in]));
+        assert!(!reloads(
+            "es",
+            &[file, drop_in, ("/lib/systemd/system/es.service.d/a.conf", "weaker"), ("/etc/systemd/system/es.service.d/notes", "")]
+        ));
+        assert!(reloads("es", &[file, drop_in, ("/etc/systemd/system/es.service.d/b.conf", "")]));
+        assert!(reloads("es", &[file, drop_in, ("/run/systemd/system/es.service.d/b.conf", "")]));
+        assert!(reloads("es.service", &[file, drop_in, ("/etc/systemd/system/es.service", "[Unit]\n")]));
+        assert!(!reloads("es", &[file, drop_in, ("/usr/local/lib/systemd/system/other.service", "[Unit]\n")]));
+        assert!(reloads("es@1", &[("/lib/systemd/system/es@.service.d/limit.conf", "")]));
     }
 
     #[test]
