@@ -443,6 +443,17 @@ pub fn short_name(name: &str) -> &str {
     COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).or_else(of_collection).unwrap_or(name)
 }
 
+/// Returns the facts that a module looks up. Where a check cannot know what it would find, these are unknown, and not missing.
+pub fn facts_of(module: &str, arguments: &Map) -> Option<String> {
+    match module {
+        "getent" => arguments.get("database").map(|database| format!("getent_{database}")),
+        "mount_facts" => Some("mount_points".to_owned()),
+        "package_facts" => Some("packages".to_owned()),
+        "service_facts" => Some("services".to_owned()),
+        _ => None,
+    }
+}
+
 /// Groups of modules whose arguments `module_defaults` can give together: `group/NAME`.
 pub const GROUPS: &[(&str, &[&str])] = &[
     ("community.postgresql.all", &["postgresql_db", "postgresql_privs", "postgresql_user"]),

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::change::{Change, Difference, Failure, Mode, Outcome, Then};
 use crate::connect::Become;
+use crate::modules;
 use crate::report::event::{Status, TaskResult};
 use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
@@ -186,6 +187,11 @@ impl Step {
         self.learn(&outcome, no_log);
         self.note_outcome(ready, &outcome);
         if let Some(why) = unknown(&outcome) {
+            let mut then = then;
+            then.extend(modules::facts_of(ready.entry.name, &ready.arguments).map(|name| {
+                let facts = Map::from_iter([(name.into(), Value::unknown(why.clone()))]);
+                (self.whose_facts(ready, variables, engine), Then::Facts { facts, cacheable: false })
+            }));
             return self.unforeseen(result, why, then, variables, engine);
         }
         let mut values = values_of(&outcome);
@@ -369,8 +375,7 @@ impl Step {
         if outcome.then.is_empty() {
             return Vec::new();
         }
-        let to_delegate = matches!(self.flag(|keywords| keywords.delegate_facts.as_ref(), variables, engine), Ok(Some(true)));
-        let host = ready.delegate.clone().filter(|_| to_delegate);
+        let host = self.whose_facts(ready, variables, engine);
         outcome
             .then
             .iter()
@@ -379,6 +384,12 @@ impl Step {
                 _ => (host.clone(), then.clone()),
             })
             .collect()
+    }
+
+    /// Returns the host that gets the facts, where that is not this one.
+    fn whose_facts(&self, ready: &Ready, variables: &TaskVariables, engine: &SharedEngine) -> Option<Arc<str>> {
+        let to_delegate = matches!(self.flag(|keywords| keywords.delegate_facts.as_ref(), variables, engine), Ok(Some(true)));
+        ready.delegate.clone().filter(|_| to_delegate)
     }
 
     /// Keeps the outcome's secrets out of every output.

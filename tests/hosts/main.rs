@@ -12,6 +12,7 @@ mod login;
 mod plans;
 mod secrets;
 mod services;
+mod system;
 mod undo;
 mod whole;
 mod window;

@@ -11,7 +11,7 @@ use crate::{inventory, play};
 const PLAYBOOK: &str = include_str!("whole.yml");
 
 /// Returns what came of each task on each host, as `task @ host`, where the status is one of `wanted`.
-fn came(run: &Run, wanted: &[&str]) -> BTreeSet<String> {
+pub(crate) fn came(run: &Run, wanted: &[&str]) -> BTreeSet<String> {
     let events = run.stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
     let results = events.filter(|event| event["event"] == "result" && wanted.contains(&event["status"].as_str().unwrap_or_default()));
     results
