@@ -13,7 +13,7 @@ pub fn to_value(node: &Node) -> Value {
         Kind::Int(number) => Value::Int(*number),
         Kind::Float(number) => Value::Float(*number),
         Kind::Str(text) => Value::text(text, node.span),
-        Kind::Unsafe(text) => Value::Str(text.clone()),
+        Kind::Unsafe(text) => Value::Lazy(Arc::new(Lazy::Unsafe(Text { text: text.to_string(), span: node.span }))),
         Kind::Vault(text) => Value::Lazy(Arc::new(Lazy::Vault(Text { text: text.to_string(), span: node.span }))),
         Kind::List(items) => Value::list(items.iter().map(to_value)),
         Kind::Map(entries) => {
@@ -26,7 +26,7 @@ pub fn to_value(node: &Node) -> Value {
 fn marked(entries: &[(Node, Node)], node: &Node) -> Option<Value> {
     let [(key, Node { kind: Kind::Str(text), .. })] = entries else { return None };
     match key.as_str()? {
-        "__ansible_unsafe" => Some(Value::Str(text.clone())),
+        "__ansible_unsafe" => Some(Value::Lazy(Arc::new(Lazy::Unsafe(Text { text: text.to_string(), span: node.span })))),
         "__ansible_vault" => Some(Value::Lazy(Arc::new(Lazy::Vault(Text { text: text.to_string(), span: node.span })))),
         _ => None,
     }

@@ -104,7 +104,7 @@ impl Loader {
             if handlers {
                 places.push(role.path.join("handlers").join(name));
             }
-            places.push(role.path.join("tasks").join(name));
+            places.extend([role.path.join("tasks").join(name), role.path.join(name)]);
         }
         places.extend([folder.join(name), playbook_folder.join(name), playbook_folder.join("tasks").join(name)]);
         places.dedup();

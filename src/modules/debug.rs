@@ -43,6 +43,9 @@ impl Module for Debug {
             return Ok(());
         }
         let Some(var) = arguments.get("var").cloned() else { return Ok(()) };
+        if matches!(&var, Value::Lazy(lazy) if matches!(**lazy, Lazy::Unsafe(_))) {
+            return Err(Failure::argument("var", format!("`var`: `{var}` is an untrusted template or expression: it is marked `!unsafe`")));
+        }
         if !matches!(var, Value::Str(_) | Value::Lazy(_) | Value::Null) {
             return Err(Failure::argument("var", format!("`var`: '{var}' is not a string and conversion is not allowed")));
         }
@@ -77,7 +80,7 @@ fn expression_of(var: &Value) -> Option<String> {
         Value::Str(text) => Some(text.trim().to_owned()),
         Value::Lazy(lazy) => match &**lazy {
             Lazy::Template(text) => within_braces(&text.text),
-            Lazy::Vault(_) => None,
+            Lazy::Vault(_) | Lazy::Unsafe(_) => None,
         },
         _ => None,
     }

@@ -52,6 +52,8 @@ pub enum Lazy {
     Template(Text),
     /// The armoured text of a `!vault` scalar.
     Vault(Text),
+    /// An `!unsafe` text: its value is the text as it is, and it is never taken for an expression.
+    Unsafe(Text),
 }
 
 /// A text and where it stands in the user's files.
@@ -233,7 +235,7 @@ impl fmt::Display for Value {
         match self {
             Self::Str(text) => f.write_str(text),
             Self::Lazy(lazy) => match &**lazy {
-                Lazy::Template(text) => f.write_str(&text.text),
+                Lazy::Template(text) | Lazy::Unsafe(text) => f.write_str(&text.text),
                 Lazy::Vault(_) => f.write_str("<vault>"),
             },
             other => write_python_repr(f, other),

@@ -148,6 +148,7 @@ impl Engine {
             Value::Lazy(lazy) => match &**lazy {
                 Lazy::Template(text) => return self.condition_text(&text.text, text.span, vars),
                 Lazy::Vault(_) => self.render(condition, vars)?.to_string(),
+                Lazy::Unsafe(_) => return Err(untrusted(span)),
             },
             other => return self.boolean(other, span),
         };
@@ -160,6 +161,9 @@ impl Engine {
         let value = if whole {
             self.world
                 .warn("deprecated: Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`");
+            if name_within(trimmed).and_then(|name| vars.get(name)).is_some_and(|value| is_distrusted(&value)) {
+                return Err(untrusted(span));
+            }
             match self.render(&Value::text(text, span), vars)? {
                 value @ (Value::Str(_) | Value::List(_)) if !self.lenient_conditions => {
                     // What is worked out is never the user's own text, even where it reads like it.
@@ -361,9 +365,23 @@ fn untrusted(span: Span) -> Diagnostic {
         .hint("write the expression itself, without `{{ }}`")
 }
 
+/// Whether a condition is marked as not to be trusted, or one of a list of them is.
+fn is_distrusted(condition: &Value) -> bool {
+    match condition {
+        Value::Lazy(lazy) => matches!(**lazy, Lazy::Unsafe(_)),
+        Value::List(conditions) => conditions.iter().any(is_distrusted),
+        _ => false,
+    }
+}
+
+/// Returns what is between the braces of a template.
+fn name_within(template: &str) -> Option<&str> {
+    template.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).map(str::trim)
+}
+
 /// Whether a template is one variable, or a part of one.
 fn is_plain_name(template: &str) -> bool {
-    let inner = template.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}")).unwrap_or_default().trim();
+    let inner = name_within(template).unwrap_or_default();
     let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '[' | ']' | '\'' | '"');
     inner.starts_with(|c: char| c.is_alphabetic() || c == '_') && inner.chars().all(is_part)
 }
@@ -397,7 +415,7 @@ fn type_words(value: &Value) -> &'static str {
 fn span_of(value: &Value) -> Option<Span> {
     match value {
         Value::Lazy(lazy) => match &**lazy {
-            Lazy::Template(text) | Lazy::Vault(text) => Some(text.span),
+            Lazy::Template(text) | Lazy::Vault(text) | Lazy::Unsafe(text) => Some(text.span),
         },
         _ => None,
     }

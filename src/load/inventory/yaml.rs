@@ -104,10 +104,9 @@ impl Reader<'_> {
     fn host(&mut self, group: &str, name: &Node, own: &Node) {
         let written = match &name.kind {
             Kind::Str(text) | Kind::Unsafe(text) => text.to_string(),
-            // A name of digits is a number to YAML.
-            Kind::Int(number) => number.to_string(),
+            // A name of digits is a number to YAML, and may no longer be what was written: `0123`, `1_000`.
             _ => {
-                let message = format!("the name of a host has to be a text, this is {}", name.kind_name());
+                let message = format!("Host pattern {} must be a string, this is {}", to_value(name), name.kind_name());
                 self.errors.push(Diagnostic::error(message).at(name.span).hint("quote it"));
                 return;
             }

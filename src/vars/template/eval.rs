@@ -28,7 +28,7 @@ impl Evaluator<'_> {
         match &*expr.kind {
             Kind::Const(Value::Lazy(lazy)) => match &**lazy {
                 Lazy::Template(text) => self.lazy(&Lazy::Template(Text { text: text.text.clone(), span: frame.origin.span })),
-                Lazy::Vault(_) => self.lazy(lazy),
+                Lazy::Vault(_) | Lazy::Unsafe(_) => self.lazy(lazy),
             },
             Kind::Const(value) => Ok(Live::Value(value.clone())),
             Kind::Var(name) => self.name(name, expr, frame),
