@@ -9,7 +9,7 @@ use crate::change::probe::Stat;
 use crate::change::{
     Bound, Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
 };
-use crate::value::Map;
+use crate::value::{Map, Value};
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
 pub const VERSION: u32 = 6;
@@ -118,6 +118,17 @@ pub struct Task {
     pub bound: Vec<Bound>,
     /// Where it goes on by itself (`async`): as which job. Its items are told as begun.
     pub job: Option<Job>,
+}
+
+impl Task {
+    /// Returns the users of the host that the task removes.
+    pub fn removes(&self) -> Vec<&str> {
+        if self.module != "user" || self.mode != Mode::Apply {
+            return Vec::new();
+        }
+        let absent = self.items.iter().filter(|item| item.get("state").and_then(Value::as_str) == Some("absent"));
+        absent.filter_map(|item| item.get("name").or_else(|| item.get("user"))?.as_str()).collect()
+    }
 }
 
 /// A task that goes on by itself.

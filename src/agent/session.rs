@@ -144,6 +144,9 @@ impl Session {
         mut task: Task,
         on_item: &mut (dyn FnMut(u32, Outcome) + Send),
     ) -> Result<(), Trouble> {
+        for user in task.removes() {
+            self.leave(user).await;
+        }
         if let Some(host) = self.in_process(r#become) {
             return self.task_here(host, task, on_item).await;
         }
@@ -406,6 +409,18 @@ impl Session {
             self.drop_agent(seat).await;
         }
         result
+    }
+
+    /// Ends the agents that work here as `user`: one who has processes cannot be removed.
+    pub async fn leave(&self, user: &str) {
+        let seats: Vec<_> = self.seats.lock().await.values().cloned().collect();
+        for seat in seats.iter().filter(|seat| seat.name.split_once(' ').is_some_and(|(_, of)| of == user)) {
+            let canceller = lock(&self.cancellers).get(&seat.name).cloned();
+            if let Some(canceller) = canceller {
+                canceller.goodbye().await;
+            }
+            self.drop_agent(seat).await;
+        }
     }
 
     async fn drop_agent(&self, seat: &Seat) {

@@ -105,12 +105,13 @@ impl JsonSchema for FileMode {
 
 /// Applies clauses such as `u+rwX,g-w,o=` to `now`.
 fn symbolic(text: &str, now: u32, kind: FileKind, mask: u32) -> Result<u32, String> {
-    let wrong = || format!("`{text}` is not a mode; write \"0644\" or clauses such as u=rw,g=r,o=");
+    let wrong =
+        || format!("mode must be in octal or symbolic form, and `{text}` is neither; write \"0644\" or clauses such as u=rw,g=r,o=");
     let mut mode = now;
     for clause in text.split(',') {
         let start = clause.find(['+', '-', '=']).ok_or_else(wrong)?;
         let (who, mut rest) = clause.split_at(start);
-        if !who.chars().all(|c| "ugoa".contains(c)) {
+        if who != "a" && !who.chars().all(|c| "ugo".contains(c)) {
             return Err(wrong());
         }
         while let Some(operator) = rest.chars().next() {
@@ -281,5 +282,6 @@ mod tests {
         assert!(FileMode::parse("0999").is_err());
         assert!(FileMode::parse("rw").is_err());
         assert!(FileMode::parse("z+r").is_err());
+        assert!(FileMode::parse("ao=r").is_err() && FileMode::parse("a=r").is_ok());
     }
 }

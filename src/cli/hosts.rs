@@ -281,6 +281,15 @@ impl Hands for Reach {
         })
     }
 
+    fn leave<'a>(&'a self, target: &'a Target, user: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let session = self.slot(target).lock().await.clone();
+            if let Some(session) = session {
+                session.leave(user).await;
+            }
+        })
+    }
+
     fn cancel(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             for slot in self.all() {

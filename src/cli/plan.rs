@@ -21,7 +21,7 @@ use crate::record::plan::{Draft, Head, Keys, Plan, Step, VERSION};
 use crate::record::sign::{self, Signer};
 use crate::record::{Folder, entry::Who};
 use crate::report::{Event, Listener, event::Status, fold};
-use crate::run::{Asker, Bond, Settings};
+use crate::run::{Asker, Bond, Settings, Waited};
 use crate::source::{Diagnostic, Sources};
 
 /// Flags of `windlass plan`.
@@ -292,5 +292,9 @@ impl Asker for Remembering {
     fn ask(&self, prompt: &str, echo: bool) -> Option<String> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(prompt.to_owned()).or_insert_with(|| Person.ask(prompt, echo)).clone()
+    }
+
+    fn wait(&self, prompt: &str, seconds: Option<f64>, echo: bool) -> Option<Waited> {
+        Person.wait(prompt, seconds, echo)
     }
 }

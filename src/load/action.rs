@@ -239,7 +239,9 @@ fn import_tasks(around: &Around<'_>, task: Task, arguments: &Map, node: &Node, e
     no_loop(&task, "import_tasks", "include_tasks", errors);
     only_known(arguments, &["_raw_params", "file"], "import_tasks", node, errors);
     let Some(file) = take(arguments, "file", node).or_else(|| take(arguments, "_raw_params", node)) else {
-        errors.push(Diagnostic::error("`import_tasks` names no file").at(node.span).hint("write `import_tasks: file.yml`"));
+        errors.push(
+            Diagnostic::error("No file specified for ansible.builtin.import_tasks").at(task.span).hint("write `import_tasks: file.yml`"),
+        );
         return None;
     };
     let known = joined(&around.known, &task.keywords.vars);
@@ -296,7 +298,9 @@ fn apply(arguments: &Map, node: &Node, errors: &mut Errors) -> Option<Box<Apply>
 fn include_tasks(_around: &Around<'_>, mut task: Task, arguments: &Map, node: &Node, errors: &mut Errors) -> Option<Item> {
     only_known(arguments, &["_raw_params", "file", "apply"], "include_tasks", node, errors);
     let Some(file) = take(arguments, "file", node).or_else(|| take(arguments, "_raw_params", node)) else {
-        errors.push(Diagnostic::error("`include_tasks` names no file").at(node.span).hint("write `include_tasks: file.yml`"));
+        errors.push(
+            Diagnostic::error("No file specified for ansible.builtin.include_tasks").at(task.span).hint("write `include_tasks: file.yml`"),
+        );
         return None;
     };
     task.action = Action::IncludeTasks { file, apply: apply(arguments, node, errors) };
@@ -361,6 +365,12 @@ fn import_role(around: &Around<'_>, task: Task, arguments: &Map, node: &Node, er
             return None;
         }
     };
+    for flag in [&mut r#use.allow_duplicates, &mut r#use.rolespec_validate].into_iter().flatten() {
+        match around.loader.early(&flag.value, &known) {
+            Ok(value) => flag.value = value,
+            Err(error) => errors.push(error),
+        }
+    }
     let inner = Around { known: Arc::new(known), depth: around.depth + 1, ..around.clone() };
     let role = role::read(&inner, &name, &files, r#use.span, errors)?;
     r#use.role = Some(role.clone());

@@ -1,6 +1,6 @@
 //! What can be told wrong of a playbook without a host: modules and arguments that do not exist.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::change::Failure;
@@ -35,6 +35,14 @@ pub fn playbook(playbook: &Playbook, strict: bool, collections: &Collections) ->
             }
         }
     }
+    check.wrong
+}
+
+/// Returns the modules that do not exist in tasks that are about to run: those of a file that is included.
+pub fn included(items: &[Item], folder: &Path, searched: &[String], collections: &Collections) -> Vec<Diagnostic> {
+    let (folder, searched) = (folder.to_owned(), searched.to_vec());
+    let mut check = Check { strict: false, folder, collections, searched, wrong: Vec::new(), is_caught: true, roles: Vec::new() };
+    check.items(items, false);
     check.wrong
 }
 

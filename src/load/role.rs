@@ -11,6 +11,7 @@ use crate::load::playbook::{Item, Keywords, Role, RoleHead, RoleUse};
 use crate::load::tasks::{self, Around};
 use crate::source::{Diagnostic, Kind, Node, Span};
 use crate::value::{Key, Map, Value};
+use crate::vars::is_omit;
 
 /// Roles may depend on roles; deeper than this it is a circle.
 const DEEPEST: usize = 48;
@@ -43,7 +44,7 @@ impl RoleFiles {
     pub fn of_use<E>(r#use: &RoleUse, render: impl Fn(&Value) -> Result<Value, E>) -> Result<Self, E> {
         let name = |from: &Option<Value>| match from {
             None => Ok("main".to_owned()),
-            Some(value) => render(value).map(|value| value.to_string()),
+            Some(value) => render(value).map(|value| if is_omit(&value) { "main".to_owned() } else { value.to_string() }),
         };
         Ok(Self {
             tasks: name(&r#use.tasks_from)?,

@@ -147,13 +147,17 @@ impl Module for File {
         if self.src.is_some() && !matches!(state, State::Link | State::Hard) {
             return Err(Failure::argument("src", "src option requires state to be 'link' or 'hard'"));
         }
-        let mut plan = match state {
-            State::Absent => removed(&path, now.as_ref())?,
-            State::Directory => self.directory(host, &path)?,
-            State::File => self.existing(host, &path)?,
-            State::Touch => self.touched(host, &path)?,
-            State::Link => self.link(host, &path, now.as_ref())?,
-            State::Hard => self.hard(host, &path, now.as_ref())?,
+        let planned = match state {
+            State::Absent => removed(&path, now.as_ref()),
+            State::Directory => self.directory(host, &path),
+            State::File => self.existing(host, &path),
+            State::Touch => self.touched(host, &path),
+            State::Link => self.link(host, &path, now.as_ref()),
+            State::Hard => self.hard(host, &path, now.as_ref()),
+        };
+        let mut plan = match planned {
+            Ok(plan) => plan,
+            Err(failure) => return Err(self.with_unknown_accounts(host, failure)),
         };
         plan.warnings.extend(ignored(&[
             ("seuser", self.seuser.is_some()),
@@ -350,6 +354,28 @@ impl File {
         Ok(missing(found, &asked).map(|(before, after)| Change::Attributes { path: path.to_owned(), before, after, follow }))
     }
 
+    /// Adds to a failure which of the accounts named are not there (yet).
+    fn with_unknown_accounts(&self, host: &dyn Probe, failure: Failure) -> Failure {
+        let told = |kind: &str, number: &str, name: &str| {
+            let by = if name.parse::<u32>().is_ok() { number } else { "" };
+            format!("failed to look up {kind} {by}{name}: a task before this one has to make it")
+        };
+        let mut unknown = Vec::new();
+        if let Some(owner) = self.owner.as_ref().filter(|owner| matches!(host.user(owner), Ok(None))) {
+            unknown.push(told("user", "with uid ", owner));
+        }
+        if let Some(group) = self.group.as_ref().filter(|group| matches!(host.group(group), Ok(None))) {
+            unknown.push(told("group", "with gid ", group));
+        }
+        match failure {
+            failure if unknown.is_empty() => failure,
+            Failure::Argument { argument, message, .. } if argument == "owner" || argument == "group" => {
+                Failure::failed(message).with("warnings", unknown)
+            }
+            failure => failure.with("warnings", unknown),
+        }
+    }
+
     fn existing(&self, host: &dyn Probe, path: &Path) -> Result<Plan, Failure> {
         let Some(stat) = host.stat(path, self.follow)? else {
             let shown = path.display().to_string();
@@ -402,11 +428,23 @@ impl File {
     /// Plans the attributes of everything below a folder. Links are not followed: they may lead anywhere.
     fn below(&self, host: &dyn Probe, folder: &Path, changes: &mut Vec<Change>) -> Result<(), Failure> {
         let mut open = vec![folder.to_owned()];
+        // Links may lead back up.
+        let mut seen = Vec::new();
         while let Some(folder) = open.pop() {
             for name in host.list(&folder)?.unwrap_or_default() {
                 let path = folder.join(name);
-                let Some(stat) = host.stat(&path, false)? else { continue };
-                changes.extend(self.dressed(host, &path, &stat, false)?);
+                let Some(mut stat) = host.stat(&path, false)? else { continue };
+                let target = if self.follow && stat.kind == FileKind::Link { host.stat(&path, true)? } else { None };
+                let follow = target.is_some();
+                if let Some(target) = target {
+                    let place = (target.device, target.inode);
+                    if seen.contains(&place) {
+                        continue;
+                    }
+                    seen.push(place);
+                    stat = target;
+                }
+                changes.extend(self.dressed(host, &path, &stat, follow)?);
                 if stat.kind == FileKind::Directory {
                     open.push(path);
                 }

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use super::apt::{Apt, State};
 use super::{Controller, Example, Module};
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
-use crate::value::{Map, arguments};
+use crate::value::arguments::Anything;
+use crate::value::{Key, Map, arguments};
 
 /// The managers that facts know: a file that tells them, their name, and the families that have them first.
 const MANAGERS: &[(&str, &str, &str)] = &[
@@ -35,6 +36,7 @@ pub(super) fn manager(exists: &dyn Fn(&str) -> bool, family: &str) -> Option<&'s
 }
 
 /// Installs or removes packages with the host's own manager: apt on Debian and its relatives, dnf or yum on Red Hat's.
+/// With apt, all arguments of the module `apt` may be given.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Package {
@@ -53,11 +55,18 @@ pub struct Package {
     /// The manager, instead of the one that is found.
     #[serde(rename = "use")]
     manager: Option<String>,
+    /// What `prepare` found: arguments for the manager's own module.
+    #[schemars(skip)]
+    _more: Option<Anything>,
 }
+
+/// The arguments that are the same for every manager.
+const COMMON: &[&str] = &["name", "pkg", "state", "update_cache", "exclude", "use"];
 
 impl Module for Package {
     const NAME: &'static str = "package";
     const RESTS: bool = false;
+    const ANY_ARGUMENT: bool = true;
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Install a package with the manager that the host has",
         task: "{name: openssl, state: present}",
@@ -73,6 +82,12 @@ impl Module for Package {
             {
                 arguments.insert("use".into(), crate::modules::short_name(named).into());
             }
+        }
+        let is_common = |name: &Key| name.as_str().is_none_or(|name| COMMON.contains(&name) || name.starts_with('_'));
+        let (common, more): (Map, Map) = std::mem::take(arguments).into_iter().partition(|(name, _)| is_common(name));
+        *arguments = common;
+        if !more.is_empty() {
+            arguments.insert("_more".into(), more.into());
         }
         Ok(())
     }
@@ -98,16 +113,22 @@ impl Module for Package {
                         );
                     }
                 };
-                let map: Map = [
+                let mut map: Map = [
                     ("name".into(), self.name.clone().into()),
                     ("state".into(), state.into()),
                     ("update_cache".into(), self.update_cache.into()),
                 ]
                 .into_iter()
                 .collect();
+                map.extend(self.more());
                 arguments::from_map::<Apt>(&map)?.plan(host)
             }
-            "dnf" | "dnf5" | "yum" => self.with_rpm(host, name),
+            "dnf" | "dnf5" | "yum" => match self.more().keys().next() {
+                None => self.with_rpm(host, name),
+                Some(more) => {
+                    Err(Failure::argument(more.to_string(), format!("`package` has no argument `{more}` where `{name}` is the manager")))
+                }
+            },
             "" => Err(Failure::failed("the host has no package manager that is known")),
             other => Err(Failure::failed(format!("Could not find a matching action for the package manager `{other}`"))
                 .hint("use `command` with `creates`")),
@@ -116,6 +137,10 @@ impl Module for Package {
 }
 
 impl Package {
+    fn more(&self) -> Map {
+        self._more.as_ref().and_then(|more| more.0.as_map()).cloned().unwrap_or_default()
+    }
+
     fn with_rpm(&self, host: &dyn Probe, manager: &str) -> Result<Plan, Failure> {
         let mut names = Vec::new();
         for name in self.name.iter().map(|name| name.trim()).filter(|name| !name.is_empty()) {

@@ -82,6 +82,8 @@ impl Module for Replace {
     const RESTS: bool = false;
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
+        let refused = |message| Failure::argument("replace", format!("Unable to process replace: {message}"));
+        pattern::check_replacement(&self.replace).map_err(refused)?;
         let destination = Destination::find(host, Path::new(&self.path), true, "path")?;
         if destination.found.is_none() {
             return Err(destination.missing("path"));
@@ -96,8 +98,7 @@ impl Module for Replace {
             return Ok(plan.value("msg", message));
         };
         let part = text.get(from..to).unwrap_or_default();
-        let (new, count) = pattern::replace_all(&regexp, part, &self.replace)
-            .map_err(|message| Failure::argument("replace", format!("Unable to process replace: {message}")))?;
+        let (new, count) = pattern::replace_all(&regexp, part, &self.replace).map_err(refused)?;
         let whole = format!("{}{new}{}", text.get(..from).unwrap_or_default(), text.get(to..).unwrap_or_default());
         let message = if count > 0 && whole != text { format!("{count} replacements made") } else { String::new() };
         Ok(self.settled(host, &destination, whole, &message)?.value("msg", message))

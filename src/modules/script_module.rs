@@ -106,7 +106,7 @@ impl Module for ScriptModule {
         };
         if !rest.is_empty() {
             let mut warnings = values.get("warnings").and_then(Value::as_list).map(<[Value]>::to_vec).unwrap_or_default();
-            warnings.push(format!("the module `{}` printed more behind its answer: {rest}", self.name()).into());
+            warnings.push(format!("the module `{}` printed junk after the JSON data: {rest}", self.name()).into());
             values.insert("warnings".into(), warnings.into());
         }
         if !stderr.is_empty() && !values.contains_key("stderr") {

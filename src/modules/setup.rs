@@ -26,6 +26,7 @@ mod virtualization;
 #[serde(deny_unknown_fields)]
 pub struct Setup {
     /// Which facts: `all`, `min`, `network`, `hardware`, `virtual` and names of single groups; `!` in front leaves out.
+    /// `min` comes by itself; `!hardware` alone is no more than that, `all, !hardware` is the rest.
     #[serde(default = "all")]
     gather_subset: Vec<String>,
     /// Only facts whose names fit one of these patterns, with or without `ansible_`.
@@ -173,26 +174,26 @@ fn choose(subset: &[String]) -> Result<Vec<&'static str>, Failure> {
         Ok(found)
     };
     let (mut wanted, mut unwanted) = (Vec::new(), Vec::new());
-    let mut exact = false;
     for word in subset.iter().map(|word| word.trim()).filter(|word| !word.is_empty()) {
         match word.strip_prefix('!') {
-            Some("all") => {
-                exact = true;
-                unwanted.extend(names().filter(|(_, part)| *part != "min").map(|(name, _)| name));
-            }
+            Some("all") => unwanted.extend(names().filter(|(_, part)| *part != "min").map(|(name, _)| name)),
             Some(word) => unwanted.extend(members(word)?),
-            None => {
-                exact = true;
-                wanted.extend(members(word)?);
-            }
+            None => wanted.extend(members(word)?),
         }
     }
-    let everything = names().filter(|(_, part)| *part == "min" || !exact).map(|(name, _)| name);
-    let base = everything.filter(|name| !unwanted.contains(name));
+    // The least there is comes with every choice; the rest has to be named, so `!hardware` alone is no more than `min`.
+    let least = names().filter(|(_, part)| *part == "min").map(|(name, _)| name);
+    let base = least.filter(|name| !unwanted.contains(name));
     let named: Vec<_> = subset.iter().map(|word| word.trim()).collect();
     let wanted =
         wanted.into_iter().filter(|name| !unwanted.contains(name) || named.iter().any(|word| word == name || part_of(name) == *word));
-    Ok(base.chain(wanted).collect())
+    let mut all: Vec<_> = base.collect();
+    for name in wanted {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    Ok(all)
 }
 
 fn part_of(name: &str) -> &'static str {
@@ -294,7 +295,8 @@ mod tests {
         let network = chosen(&["!all", "!min", "network"]);
         assert_eq!(network, ["interfaces"]);
         assert!(chosen(&["network"]).contains(&"distribution") && !chosen(&["network"]).contains(&"mounts"));
-        let without = chosen(&["!hardware"]);
+        assert_eq!(chosen(&["!hardware"]), chosen(&["min"]));
+        let without = chosen(&["all", "!hardware"]);
         assert!(without.contains(&"interfaces") && !without.contains(&"mounts"));
         assert!(choose(&["!nonsense".to_owned()]).is_err());
     }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::command::Call;
 use super::{Controller, Example, Module};
+use crate::change::attributes::FileMode;
 use crate::change::destination::content_of;
 use crate::change::digest;
 use crate::change::glob::glob;
@@ -141,6 +142,13 @@ impl Module for Unarchive {
         }
         if !self.include.is_empty() && !self.exclude.is_empty() {
             return Err(Failure::argument("include", "`include` and `exclude` are mutually exclusive"));
+        }
+        if let Some(Mode::Text(mode)) = &self.mode
+            && FileMode::parse(mode).is_err()
+        {
+            return Err(Failure::failed("mode must be in octal or symbolic form")
+                .with("details", format!("bad symbolic permission for mode: {mode}"))
+                .hint("write \"0644\" or clauses such as u=rw,g=r,o="));
         }
         if let Some(path) = &self.creates
             && !glob(host, path)?.is_empty()

@@ -157,7 +157,11 @@ impl AnsibleForm {
                     || variable.as_deref() == Some(name)
                     || index.as_deref() == Some(name)
             };
-            values.retain(|name, _| !name.as_str().is_some_and(is_noise));
+            let shown: Map =
+                values.iter().filter(|(name, _)| !name.as_str().is_some_and(is_noise)).map(|(k, v)| (k.clone(), v.clone())).collect();
+            // Where nothing else is left, the loop's variable is what was asked for.
+            let own = variable.as_deref().and_then(|name| values.get_key_value(name)).map(|(name, value)| (name.clone(), value.clone()));
+            values = if shown.is_empty() { own.into_iter().collect() } else { shown };
         } else if !values.contains_key("results") {
             values.entry("changed".into()).or_insert(Value::Bool(result.status == Status::Changed));
         }

@@ -325,7 +325,8 @@ impl Step {
                 omitted if is_omit(&omitted) => {}
                 other => {
                     let wrong = format!("the arguments of `{}` have to be a dictionary, not {} `{other}`", entry.name, other.type_name());
-                    return Err(Diagnostic::error(wrong).at(self.place_of(None)).into());
+                    let context = format!("Finalization of task args for '{}.{}' failed: ", entry.collection, entry.name);
+                    return Err(Stop::Within(context, Box::new(Diagnostic::error(wrong).at(self.place_of(None)))));
                 }
             }
         }

@@ -149,6 +149,10 @@ impl Controller for Desk<'_> {
         self.known(self.engine.render_file(path, &text, options, &self.of_template(path, options.get("dest"))))
     }
 
+    fn is_own(&self, text: &str) -> bool {
+        self.run.sources.tell(text)
+    }
+
     fn render(&self, value: &Value) -> Result<Value, Failure> {
         self.known(self.engine.render(value, self.variables))
     }

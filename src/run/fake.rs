@@ -177,7 +177,9 @@ impl Listener for Notebook {
         let line = match event {
             Event::Result { host, task, result } => {
                 let ignored = if result.ignored { " ignored" } else { "" };
-                let because = result.values.get("msg").map(|message| format!(": {message}")).unwrap_or_default();
+                let failed = (result.status == crate::report::event::Status::Failed).then_some(&result.because);
+                let told = result.values.get("msg").map(ToString::to_string).or_else(|| failed.cloned());
+                let because = told.map(|message| format!(": {message}")).unwrap_or_default();
                 let status = format!("{:?}", result.status).to_lowercase();
                 format!("{host} {status}{ignored} {task}{because}")
             }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::load::action::missing_file;
+use crate::load::check;
 use crate::load::loader::Loader;
 use crate::load::playbook::{Item, Role};
 use crate::load::role::RoleFiles;
@@ -31,7 +32,8 @@ impl Library for Files {
             .find_tasks_file(name, role, from.folder, from.playbook_folder, from.handlers)
             .map_err(|places| vec![missing_file(name, from.span, &places)])?;
         let items = self.loader.tasks_file(&path, from.role.cloned(), from.handlers, from.playbook_folder, Some(from.span))?;
-        Ok((path, items))
+        let wrong = check::included(&items, from.playbook_folder, from.collections, &self.loader.collections);
+        if wrong.is_empty() { Ok((path, items)) } else { Err(wrong) }
     }
 
     fn role(&self, name: &str, entries: &Entries, from: &From<'_>) -> Result<Arc<Role>, Vec<Diagnostic>> {

@@ -92,6 +92,11 @@ pub trait Hands: Send + Sync {
     /// Closes the connection; the next task opens it anew.
     fn close<'a>(&'a self, target: &'a Target) -> BoxFuture<'a, ()>;
 
+    /// Ends what works on a host as `user`, who is about to be removed.
+    fn leave<'a>(&'a self, _target: &'a Target, _user: &'a str) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// Ends what runs on all hosts.
     fn cancel(&self) -> BoxFuture<'_, ()>;
 

@@ -15,7 +15,7 @@ use crate::run::stage::Stage;
 use crate::run::step::{Step, Stop};
 use crate::source::Diagnostic;
 use crate::value::{Map, Value, arguments};
-use crate::vars::Truth;
+use crate::vars::{Truth, is_omit};
 
 /// What is included, with the variables that the loop gives it, and the hosts that include it.
 struct Group {
@@ -29,7 +29,7 @@ struct Group {
 #[derive(Clone, PartialEq)]
 enum What {
     Tasks(String),
-    Role { name: String, entries: Entries, public: bool },
+    Role { name: String, entries: Entries, public: bool, duplicates: Option<bool>, validate: Option<bool> },
 }
 
 /// One thing that a host includes: what, the loop's variables, and the label of the item.
@@ -207,10 +207,13 @@ impl Run {
             span: task.span,
         };
         match (what, &task.action) {
-            (What::Role { name, entries, public }, Action::IncludeRole { role: r#use, .. }) => {
+            (What::Role { name, entries, public, duplicates, validate }, Action::IncludeRole { role: r#use, .. }) => {
                 from.span = r#use.span;
                 let role = self.library.role(name, entries, &from)?;
-                let r#use = RoleUse { name: Value::str(name), role: Some(role.clone()), ..(**r#use).clone() };
+                let settled = |flag: &Option<bool>| flag.map(|flag| Located { value: flag.into(), span: r#use.span });
+                let (allow_duplicates, rolespec_validate) = (settled(duplicates), settled(validate));
+                let (name, role_read) = (Value::str(name), Some(role.clone()));
+                let r#use = RoleUse { name, role: role_read, allow_duplicates, rolespec_validate, ..(**r#use).clone() };
                 Ok(Read::Role(Arc::new(r#use), role, *public))
             }
             (What::Tasks(name), Action::IncludeTasks { file, .. }) => {
@@ -235,7 +238,17 @@ impl Run {
         diagnostics: Vec<Diagnostic>,
     ) {
         let mut first = diagnostics.first().cloned().unwrap_or_else(|| Diagnostic::error("this cannot be included").at(task.span));
-        if let (Some("missing-file"), What::Tasks(file)) = (first.rule, what) {
+        let named = match &task.action {
+            Action::IncludeTasks { file, .. } => file.span,
+            _ => task.span,
+        };
+        // What is wrong in a file of the user's is not for a `rescue` to mend; that there is none is.
+        let is_missing = first.rule == Some("missing-file") && first.span == Some(named);
+        let is_wrong = !is_missing && matches!(what, What::Tasks(_));
+        if is_wrong {
+            stage.break_off();
+        }
+        if let (true, What::Tasks(file)) = (is_missing, what) {
             let file = search::absolute(&task.folder.join(file));
             first.message = format!("Could not find or access '{}' on the controller: {}", file.display(), first.message);
         }
@@ -259,7 +272,8 @@ impl Run {
             if is_ansible {
                 // Ansible tells the reason apart from the result, and calls it so.
                 ended.result.diagnostic = None;
-                ended.result.values = Map::from_iter([("failed".into(), Value::Bool(true)), reason]);
+                ended.result.values = Map::from_iter([("failed".into(), Value::Bool(true))]);
+                ended.result.values.extend((!is_wrong).then_some(reason));
             }
             self.settle(stage, task, frame, name, host, std::slice::from_ref(host), ended).await;
         }
@@ -330,7 +344,10 @@ impl Step {
                 let name = self.rendered(&role.name, variables, engine)?.to_string();
                 let entry = |value: &Option<Value>| match value {
                     None => Ok::<_, Stop>("main".to_owned()),
-                    Some(value) => Ok(self.rendered(value, variables, engine)?.to_string()),
+                    Some(value) => {
+                        let value = self.rendered(value, variables, engine)?;
+                        Ok(if is_omit(&value) { "main".to_owned() } else { value.to_string() })
+                    }
                 };
                 let entries = Entries {
                     tasks: entry(&role.tasks_from)?,
@@ -338,11 +355,16 @@ impl Step {
                     defaults: entry(&role.defaults_from)?,
                     handlers: entry(&role.handlers_from)?,
                 };
-                let is_public = |located: &Located| {
-                    Ok::<_, Stop>(arguments::to_bool(&self.rendered(&located.value, variables, engine)?).unwrap_or(false))
+                let flag = |located: &Option<Located>| match located {
+                    None => Ok::<_, Stop>(None),
+                    Some(located) => {
+                        let value = self.rendered(&located.value, variables, engine)?;
+                        Ok((!is_omit(&value)).then(|| arguments::to_bool(&value).unwrap_or(false)))
+                    }
                 };
-                let public = public.as_ref().map_or(Ok(self.run.settings.execution.private_role_vars == Some(false)), is_public)?;
-                Ok(What::Role { name, entries, public })
+                let public = flag(public)?.unwrap_or(self.run.settings.execution.private_role_vars == Some(false));
+                let (duplicates, validate) = (flag(&role.allow_duplicates)?, flag(&role.rolespec_validate)?);
+                Ok(What::Role { name, entries, public, duplicates, validate })
             }
             Action::Module { .. } => Err(Diagnostic::error("a module is no include").at(self.task.span).into()),
         }

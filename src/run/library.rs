@@ -63,10 +63,25 @@ pub trait Library: Send + Sync {
     fn is_vaulted(&self, text: &str) -> bool;
 }
 
+/// How a wait at the terminal ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// The time was over, Enter was pressed, or the person went on early; with what was typed.
+    On(String),
+    /// The person breaks the run off.
+    Abort,
+}
+
 /// Asks the person at the terminal.
 pub trait Asker: Send + Sync {
     /// Shows `prompt` and returns the line that was typed; `None` where nobody can answer.
     fn ask(&self, prompt: &str, echo: bool) -> Option<String>;
+
+    /// Shows `prompt` and waits for Enter, or for `seconds`, if given. Ctrl+C lets the person go on at once or break off.
+    /// `None` at once where nobody is there.
+    fn wait(&self, prompt: &str, seconds: Option<f64>, echo: bool) -> Option<Waited> {
+        if seconds.is_some() { None } else { self.ask(prompt, echo).map(Waited::On) }
+    }
 
     /// Shows `prompt` and returns the next line of standard input, whoever writes it; `None` at its end.
     fn command(&self, _prompt: &str) -> Option<String> {

@@ -355,7 +355,8 @@ impl Step {
         let mut registered = Vec::new();
         let has = |status: Status| items.iter().any(|came| came.result.status == status);
         let is_skipped = items.iter().all(|came| came.result.status == Status::Skipped);
-        let failed = items.iter().find(|came| came.result.status == Status::Failed && !came.result.ignored);
+        let is_bad = |came: &&Came| matches!(came.result.status, Status::Failed | Status::Unreachable) && !came.result.ignored;
+        let failed = items.iter().find(is_bad);
         let is_unsure = items.iter().any(|came| replay::is_unsure(&came.result));
         let is_ignored = failed.is_none() && items.iter().any(|came| came.result.ignored);
         result.status = if has(Status::Failed) {

@@ -74,7 +74,7 @@ mod tests;
 
 pub use bond::Bond;
 pub use hands::Hands;
-pub use library::{Asker, Library};
+pub use library::{Asker, Library, Waited};
 pub use magic::LIKE_ANSIBLE;
 pub use recap::Recap;
 pub use settings::Settings;

@@ -231,7 +231,10 @@ impl Run {
             let targets = delegate.map_or_else(|| for_hosts.to_vec(), |delegate| vec![delegate]);
             let before = ended.result.status;
             ended.result.status = self.then(stage, task, &targets, host, then, before).await;
-            if before != ended.result.status && !task.changed_when.is_empty() {
+            if before != ended.result.status && ended.result.status == Status::Failed {
+                let aborted = Diagnostic::error("user requested abort!").at(task.span);
+                ended.fail(&self.rendered(&aborted), &aborted.message);
+            } else if before != ended.result.status && !task.changed_when.is_empty() {
                 ended.result.status = before;
             } else if before != ended.result.status && ended.result.status == Status::Changed {
                 ended.change();
@@ -242,10 +245,14 @@ impl Run {
         if let Some(notice) = ended.notice {
             match self.notify(stage, task, frame, host, notice, name, ended.is_handler) {
                 Ok(names) => notified = names,
-                Err(diagnostic) => ended.fail(&self.rendered(&diagnostic), &diagnostic.message),
+                Err(diagnostic) => {
+                    ended.fail(&self.rendered(&diagnostic), &diagnostic.message);
+                    // The message stands above the result already, and what the module itself said was no failure.
+                    ended.result.values.shift_remove("msg");
+                }
             }
         }
-        self.count(host, name, &ended.result, frame);
+        self.count(host, name, &ended.result, frame.is_rescued && !stage.is_broken());
         if let Some(number) = frame.outward().find_map(|ring| ring.role_number)
             && !matches!(ended.result.status, Status::Skipped | Status::Unreachable)
         {
@@ -267,7 +274,7 @@ impl Run {
         }
     }
 
-    fn count(&self, host: &str, name: &str, result: &TaskResult, frame: &Frame) {
+    fn count(&self, host: &str, name: &str, result: &TaskResult, is_rescued: bool) {
         if result.check {
             if result.status == Status::Unknown {
                 self.unknown.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(name.to_owned());
@@ -290,7 +297,7 @@ impl Run {
                     counts.ignored += 1;
                     counts.changed += u32::from(result.values.get("changed") == Some(&Value::Bool(true)));
                 }
-                Status::Failed if frame.is_rescued && !replay::is_unsure(result) => counts.rescued += 1,
+                Status::Failed if is_rescued && !replay::is_unsure(result) => counts.rescued += 1,
                 Status::Failed => counts.failed += 1,
                 Status::Unreachable => counts.unreachable += 1,
             }

@@ -181,7 +181,7 @@ fn changed_when_and_failed_when_overrule() {
             "    - {name: a, command: change, changed_when: false}\n    - {name: b, command: fail, failed_when: false}\n    - {name: c, command: ok, register: r, failed_when: [r.stdout == 'ok', true]}\n",
         ),
     );
-    assert_eq!(ran.text(), "play on web1\nweb1 ok a\nweb1 ok b: it failed\nweb1 failed c");
+    assert_eq!(ran.text(), "play on web1\nweb1 ok a\nweb1 ok b: it failed\nweb1 failed c: `failed_when` holds: r.stdout == 'ok' and True");
 }
 
 #[test]

@@ -7,8 +7,8 @@ use crate::change::Then;
 use crate::load::playbook::{Action, Task};
 use crate::modules;
 use crate::report::event::Status;
-use crate::run::Run;
 use crate::run::stage::Stage;
+use crate::run::{Run, Waited};
 
 impl Run {
     /// Does what a task asks of the run, for `hosts`, and returns how the task ended with that.
@@ -63,8 +63,11 @@ impl Run {
                 changed(any)
             }
             Then::Pause { seconds, prompt, echo } => {
-                self.pause(seconds, prompt, echo, task, hosts).await;
-                status
+                if self.pause(seconds, prompt, echo, task, hosts).await {
+                    status
+                } else {
+                    Status::Failed
+                }
             }
             Then::Meta(action) => {
                 self.meta_action(stage, &action, hosts, task, &stage.frame.clone()).await;
@@ -101,27 +104,38 @@ impl Run {
         }
     }
 
-    async fn pause(&self, seconds: Option<f64>, prompt: Option<String>, echo: bool, task: &Task, hosts: &[Arc<str>]) {
+    /// Waits, and says whether the run goes on.
+    async fn pause(&self, seconds: Option<f64>, prompt: Option<String>, echo: bool, task: &Task, hosts: &[Arc<str>]) -> bool {
         if self.settings.check {
-            return;
-        }
-        if let Some(seconds) = seconds {
-            if let Some(prompt) = &prompt {
-                self.warn(prompt.clone());
-            }
-            tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-            return;
+            return true;
         }
         let asker = self.asker.clone();
-        let question = match prompt {
-            Some(prompt) => format!("{prompt}:"),
-            None => "Press enter to continue, Ctrl+C to interrupt:".to_owned(),
+        let hidden = if echo { "" } else { " (output is hidden)" };
+        let question = match (&prompt, seconds) {
+            (Some(prompt), None) => format!("{prompt}{hidden}:"),
+            (None, None) => format!("Press enter to continue, Ctrl+C to interrupt{hidden}:"),
+            (prompt, Some(seconds)) => {
+                let prompt = prompt.as_ref().map(|prompt| format!("\n{prompt}{hidden}:")).unwrap_or_default();
+                format!("Pausing for {seconds:.0} seconds\n(ctrl+C then 'C' = continue early, ctrl+C then 'A' = abort){prompt}")
+            }
         };
-        let answer = tokio::task::spawn_blocking(move || asker.ask(&question, echo)).await.ok().flatten();
-        let Some(answer) = answer else {
-            return self.warn("Not waiting for response to prompt as stdin is not interactive");
+        let answer = match tokio::task::spawn_blocking(move || asker.wait(&question, seconds, echo)).await.ok().flatten() {
+            Some(Waited::Abort) => return false,
+            Some(Waited::On(answer)) => answer,
+            None => {
+                match (seconds, prompt) {
+                    (None, _) => self.warn("Not waiting for response to prompt as stdin is not interactive"),
+                    (Some(seconds), prompt) => {
+                        if let Some(prompt) = prompt {
+                            self.warn(prompt);
+                        }
+                        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+                    }
+                }
+                return true;
+            }
         };
-        if !echo {
+        if !echo && !answer.is_empty() {
             self.redactor.learn(&answer);
         }
         if let Some(name) = task.register.as_ref().and_then(|register| register.value.as_str()) {
@@ -133,6 +147,7 @@ impl Run {
                 });
             }
         }
+        true
     }
 }
 

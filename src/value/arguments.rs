@@ -128,9 +128,9 @@ impl<'de> Reader<'_> {
             Value::Float(number) if number.fract() == 0.0 && number.abs() < 9e18 => visitor.visit_i64(*number as i64),
             Value::Str(text) => match text.trim().parse() {
                 Ok(number) => visitor.visit_i64(number),
-                Err(_) => Err(wrong(self.0, "a whole number")),
+                Err(_) => Err(wrong(self.0, "a whole number: unable to convert to int")),
             },
-            other => Err(wrong(other, "a whole number")),
+            other => Err(wrong(other, "a whole number: unable to convert to int")),
         }
     }
 
@@ -138,11 +138,11 @@ impl<'de> Reader<'_> {
         match self.0 {
             Value::Str(text) => match text.trim().parse() {
                 Ok(number) => visitor.visit_f64(number),
-                Err(_) => Err(wrong(self.0, "a number")),
+                Err(_) => Err(wrong(self.0, "a number: unable to convert to int or float")),
             },
             other => match other.number() {
                 Some(number) => visitor.visit_f64(number.float()),
-                None => Err(wrong(other, "a number")),
+                None => Err(wrong(other, "a number: unable to convert to int or float")),
             },
         }
     }
@@ -181,7 +181,7 @@ impl<'de> de::Deserializer<'de> for Reader<'_> {
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Misfit> {
         match to_bool(self.0) {
             Some(flag) => visitor.visit_bool(flag),
-            None => Err(wrong(self.0, "a boolean (yes or no)")),
+            None => Err(wrong(self.0, "a valid boolean: write yes or no")),
         }
     }
 
@@ -352,7 +352,10 @@ mod tests {
     fn a_misfit_names_its_argument() {
         let value = Value::map([("path", Value::str("/x")), ("port", Value::str("many"))]);
         let misfit = from_value::<Sample>(&value).expect_err("does not fit");
-        assert_eq!((misfit.argument.as_str(), misfit.message.as_str()), ("port", "`many` (str) is not a whole number"));
+        assert_eq!(
+            (misfit.argument.as_str(), misfit.message.as_str()),
+            ("port", "`many` (str) is not a whole number: unable to convert to int")
+        );
         let value = Value::map([("path", Value::str("/x")), ("prot", Value::Int(1))]);
         assert_eq!(from_value::<Sample>(&value).expect_err("unknown").argument, "prot");
     }

@@ -128,8 +128,11 @@ pub fn expand(captures: &Captures<'_>, template: &str) -> Result<String, String>
     Ok(out)
 }
 
-/// Returns a letter behind a backslash that has no meaning in a replacement.
-fn unknown_escape(template: &str) -> Option<char> {
+/// Says what is wrong with a replacement, whatever it is applied to.
+///
+/// # Errors
+/// Names a letter behind a backslash that has no meaning there.
+pub fn check_replacement(template: &str) -> Result<(), String> {
     let mut chars = template.chars();
     while let Some(c) = chars.next() {
         if c == '\\'
@@ -137,10 +140,10 @@ fn unknown_escape(template: &str) -> Option<char> {
             && next.is_ascii_alphabetic()
             && !"abfgnrtv".contains(next)
         {
-            return Some(next);
+            return Err(format!("`{template}` has the unknown escape `\\{next}`"));
         }
     }
-    None
+    Ok(())
 }
 
 /// Replaces every match, and returns the text and how many there were.
@@ -148,9 +151,7 @@ fn unknown_escape(template: &str) -> Option<char> {
 /// # Errors
 /// As [`expand`]; or when the pattern takes too long on this text.
 pub fn replace_all(pattern: &Regex, text: &str, template: &str) -> Result<(String, usize), String> {
-    if let Some(letter) = unknown_escape(template) {
-        return Err(format!("`{template}` has the unknown escape `\\{letter}`"));
-    }
+    check_replacement(template)?;
     let mut out = String::with_capacity(text.len());
     let (mut end, mut count) = (0, 0);
     for captures in pattern.captures_iter(text) {

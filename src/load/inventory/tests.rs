@@ -148,7 +148,7 @@ fn a_limit_may_be_a_file() {
 
 #[test]
 fn yaml_inventories_have_the_same_meaning() {
-    let yaml = "all:\n  vars: {x: all}\n  hosts:\n    lone: {tpl: '{{ x }}'}\n  children:\n    web:\n      vars: {x: web}\n      hosts:\n        web[1:2]:2200:\n          a: 0644\n    db:\n      hosts:\n        12:\n";
+    let yaml = "all:\n  vars: {x: all}\n  hosts:\n    lone: {tpl: '{{ x }}'}\n  children:\n    web:\n      vars: {x: web}\n      hosts:\n        web[1:2]:2200:\n          a: 0644\n    db:\n      hosts:\n        '12':\n";
     let inventory = Site::new(&[("site.yml", yaml)]).load(&["site.yml"]);
     assert_eq!(names(&inventory.hosts()), "lone web1 web2 12");
     assert_eq!(shown(&inventory, "web2"), "{'x': 'web', 'ansible_port': 2200, 'a': 420}");

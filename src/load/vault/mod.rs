@@ -139,7 +139,7 @@ impl Vault {
         let label = &sealed.label;
         if self.secrets.is_empty() {
             let message = "Attempting to decrypt but no vault secrets found: no vault secret was given for";
-            return Diagnostic::error(format!("{message} {name}, which has the vault id `{label}`"))
+            return Diagnostic::error(format!("{message} {name}, an undecryptable variable with the vault id `{label}`"))
                 .hint("give one with `--vault-id label@file`, `--vault-password-file` or `--ask-vault-pass`");
         }
         let tried: Vec<_> = self.secrets.iter().map(|secret| format!("`{}` from {}", secret.label, secret.origin)).collect();

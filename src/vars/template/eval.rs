@@ -114,7 +114,10 @@ impl Evaluator<'_> {
             }
             Kind::Filter { filter, subject, arguments } => {
                 let subject = match subject {
-                    Some(subject) => self.eval(subject, frame)?,
+                    Some(subject) => match self.sealed(filter.name, subject, frame) {
+                        Some(armoured) => armoured,
+                        None => self.eval(subject, frame)?,
+                    },
                     None => frame.get(super::statements::BLOCK_TEXT).unwrap_or_else(|| Live::str("")),
                 };
                 let arguments = self.arguments(arguments, frame)?;
@@ -126,6 +129,18 @@ impl Evaluator<'_> {
                 or_undefined(crate::vars::tests::apply(self, test, &subject, arguments).map(|holds| Live::Value(Value::Bool(holds))))
             }
             Kind::Call { callee, arguments } => self.call_expression(callee, arguments, frame),
+        }
+    }
+
+    /// Returns the armoured text of a vaulted variable, for the filter `unvault`, which opens it with a secret of its own.
+    fn sealed(&self, filter: &str, subject: &Expr, frame: &Frame) -> Option<Live> {
+        let (true, Kind::Var(name)) = (filter == "unvault", &*subject.kind) else { return None };
+        match self.vars.get(name).filter(|_| frame.get(name).is_none())? {
+            Value::Lazy(lazy) => match &*lazy {
+                Lazy::Vault(text) => Some(Live::str(&text.text)),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

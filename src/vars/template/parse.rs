@@ -371,7 +371,13 @@ impl Lower<'_> {
 
     fn call(&mut self, span: minijinja::machinery::Span, node: &mj::Call<'_>) -> Result<Expr, Wrong> {
         let callee = self.boxed(&node.expr)?;
-        let arguments = self.arguments(&node.args)?;
+        // What a lookup is given may be templates of its own: `lookup('pipe', 'echo {{ x }}')`.
+        let is_lookup = matches!(&*callee.kind, Kind::Var(name) if matches!(&**name, "lookup" | "query" | "q"));
+        let before = self.templates_in_texts;
+        self.templates_in_texts |= is_lookup;
+        let arguments = self.arguments(&node.args);
+        self.templates_in_texts = before;
+        let arguments = arguments?;
         let at = self.at(span);
         let at = At { start: at.start.min(callee.at.start), ..at };
         Ok(Expr { at, kind: Box::new(Kind::Call { callee, arguments }) })

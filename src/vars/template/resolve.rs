@@ -107,6 +107,16 @@ impl Evaluator<'_> {
         output.into_text(self)
     }
 
+    fn all_variables(&self) -> Outcome<Map> {
+        let mut map = Map::new();
+        for name in self.vars.names() {
+            if let Some(value) = self.variable(&name)? {
+                map.insert(Key::from(name), self.freeze(&value)?);
+            }
+        }
+        Ok(map)
+    }
+
     /// Returns `live` as a final value: every part rendered, nothing undefined.
     pub(in crate::vars) fn freeze(&self, live: &Live) -> Outcome<Value> {
         match live {
@@ -124,11 +134,9 @@ impl Evaluator<'_> {
             }
             Live::Undefined(undefined) => Err(Halt::Undefined(undefined.clone())),
             Live::Vars => {
-                let mut map = Map::new();
-                for name in self.vars.names() {
-                    if let Some(value) = self.variable(&name)? {
-                        map.insert(Key::from(name), self.freeze(&value)?);
-                    }
+                let mut map = self.all_variables()?;
+                if let Some(hosts) = self.variable("hostvars")?.filter(|hosts| matches!(hosts, Live::HostVars)) {
+                    map.insert("hostvars".into(), self.freeze(&hosts)?);
                 }
                 Ok(map.into())
             }
@@ -142,7 +150,7 @@ impl Evaluator<'_> {
                 }
                 Ok(map.into())
             }
-            Live::Host(vars) => Evaluator::new(self.engine, &**vars).freeze(&Live::Vars),
+            Live::Host(vars) => Evaluator::new(self.engine, &**vars).all_variables().map(Value::from),
             Live::Moment(moment) => Ok(Value::from(moment.text())),
             Live::Function(function) => match &**function {
                 Function::Namespace(names) => names
