@@ -335,7 +335,7 @@ pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::v
 /// When the host cannot be read there.
 pub fn foresee(host: &mut Host, changes: &[Change]) -> Result<(), Failure> {
     host.set_mode(Mode::Check);
-    changes.iter().try_for_each(|change| host.foresee(change))
+    changes.iter().try_for_each(|change| host.take_in(change))
 }
 
 /// Returns the outcome of a task that failed before anything was planned.

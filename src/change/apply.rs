@@ -202,7 +202,7 @@ fn keep_extended(from: &Path, to: &Path) {
 }
 
 /// Runs the user's own check of the new file.
-fn accepted(host: &Host, line: &str, temporary: &Path, path: &Path) -> Result<(), Failure> {
+pub(super) fn accepted(host: &Host, line: &str, temporary: &Path, path: &Path) -> Result<(), Failure> {
     let words = programs::words(line).ok_or_else(|| Failure::argument("validate", "a quote in the command is not closed"))?;
     if !words.iter().any(|word| word.contains("%s")) {
         return Err(

@@ -278,6 +278,8 @@ pub fn finished(mut values: Map, done: &[super::Done], host: &dyn Probe, path: &
 /// When something else is in the way.
 pub fn folders(host: &dyn Probe, path: &Path, asked: &Attributes, argument: &str) -> Result<Vec<Change>, Failure> {
     let mut changes = Vec::new();
+    // Without the slash at its end, which would ask for what a link leads to.
+    let path: PathBuf = path.components().collect();
     for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()).collect::<Vec<_>>().into_iter().rev() {
         match host.stat(folder, true)? {
             Some(stat) if stat.kind == FileKind::Directory => {}

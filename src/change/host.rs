@@ -84,7 +84,7 @@ impl Host {
     ///
     /// # Errors
     /// When the host cannot be read where the change is.
-    pub fn foresee(&mut self, change: &Change) -> Result<(), Failure> {
+    pub fn take_in(&mut self, change: &Change) -> Result<(), Failure> {
         let mut overlay = std::mem::take(&mut self.overlay);
         let taken = overlay.absorb(change, &self.ground, &|name, scope| units::show(name, scope, &self.environment));
         self.overlay = overlay;

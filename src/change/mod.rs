@@ -21,6 +21,7 @@ pub mod digest;
 pub mod elasticsearch;
 pub mod failure;
 pub mod fake;
+pub mod foresee;
 pub mod glob;
 pub mod host;
 pub mod http;

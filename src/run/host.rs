@@ -65,6 +65,8 @@ pub(super) struct Host {
     pub(super) roles_begun: HashSet<usize>,
     /// Roles that ran to their end, by what makes a use of them the same.
     pub(super) roles_done: HashSet<String>,
+    /// The last task whose program a check did not run: what it does to the host nobody knows.
+    pub(super) unseen: Option<String>,
 }
 
 impl Host {

@@ -365,10 +365,11 @@ impl Step {
             Status::Unreachable
         } else if is_skipped {
             Status::Skipped
+        } else if has(Status::Unknown) {
+            // Also where others would change something: an item that fails spoils the whole.
+            Status::Unknown
         } else if has(Status::Changed) {
             Status::Changed
-        } else if has(Status::Unknown) {
-            Status::Unknown
         } else {
             Status::Ok
         };
@@ -420,8 +421,10 @@ impl Step {
         } else {
             values.insert("msg".into(), Value::str(message));
         }
-        if result.status == Status::Failed {
-            notice = None;
+        match result.status {
+            Status::Failed => notice = None,
+            Status::Unknown => notice = notice.min(Some(Notice::Perhaps)),
+            _ => {}
         }
         Ended { register: Value::from(values.clone()), then, notice, ..Ended::of(TaskResult { values, ..result }) }
     }

@@ -192,7 +192,11 @@ impl Step {
                 let facts = Map::from_iter([(name.into(), Value::unknown(why.clone()))]);
                 (self.whose_facts(ready, variables, engine), Then::Facts { facts, cacheable: false })
             }));
-            return self.unforeseen(result, why, then, variables, engine);
+            let came = self.unforeseen(result, why, then, variables, engine);
+            if self.run.settings.check && came.notice.is_some() && (opaque(&outcome).is_some() || ready.is_opaque()) {
+                self.run.hosts.with(ready.delegate.as_ref().unwrap_or(&self.host), |host| host.unseen = Some(self.name.clone()));
+            }
+            return came;
         }
         let mut values = values_of(&outcome);
         if let Some(attempt) = ready.attempt {
@@ -231,6 +235,14 @@ impl Step {
         if !failed && let Some(exception) = values.shift_remove(EXCEPTION) {
             values.insert("failed_when_suppressed_exception".into(), exception);
         }
+        if failed
+            && !unsure
+            && !refused
+            && let Some(task) = self.unseen_before(ready)
+        {
+            let why = format!("as the host is, it fails: {}; but `{task}` was not run, and may change that", result.because);
+            return self.unforeseen(result, why, then, variables, engine);
+        }
         if failed && !unsure && !refused {
             result.ignored = self.is_ignored(variables, engine);
         }
@@ -252,6 +264,14 @@ impl Step {
         result.values = values;
         result.values.extend(invocation.map(|invocation| (INVOCATION.into(), invocation)));
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
+    }
+
+    /// Returns the task that a check did not run, and whose program may keep this one from failing.
+    fn unseen_before(&self, ready: &Ready) -> Option<String> {
+        // What fails without a look at anything fails in any case.
+        let is_certain = ready.entry.name == "fail" && self.frame.all(&self.task, |keywords| &keywords.when).is_empty();
+        let host = ready.delegate.as_ref().unwrap_or(&self.host);
+        if is_certain || !self.run.settings.check { None } else { self.run.hosts.with(host, |host| host.unseen.clone()) }
     }
 
     /// Adds the host or the group that the task adds, so that the result, of each item too, tells whether that was news.
