@@ -70,6 +70,12 @@ fn a_new_content_keeps_the_mode_and_a_copy_of_the_old() {
     }
     let done = apply::apply(&Host::new(), &change).expect("written");
     let Done::Wrote { backup: Some(copy) } = done else { unreachable!("{done:?}") };
+    let mut again = write(&path, Before::File { sha256: digest::sha256(b"new") }, "new");
+    if let Change::Write { backup, .. } = &mut again {
+        *backup = true;
+    }
+    let done = apply::apply(&Host::new(), &again).expect("written within the same second");
+    assert!(matches!(&done, Done::Wrote { backup: Some(other) } if *other != copy), "{done:?}");
     assert_eq!(fs::read_to_string(&copy).expect("read"), "old");
     assert_eq!(fs::read_to_string(&path).expect("read"), "new");
     for file in [&path, &copy] {

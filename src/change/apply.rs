@@ -225,11 +225,14 @@ pub(super) fn accepted(host: &Host, line: &str, temporary: &Path, path: &Path) -
 /// Copies the file to a name with process and time, and returns it.
 fn keep(path: &Path) -> Result<PathBuf, Failure> {
     let time = jiff::Zoned::now().strftime("%Y-%m-%d@%H:%M:%S");
-    let name = format!("{}.{}.{time}~", path.file_name().unwrap_or_default().to_string_lossy(), std::process::id());
-    let copy = path.with_file_name(name);
+    let (file, process) = (path.file_name().unwrap_or_default().to_string_lossy(), std::process::id());
     let refused = |error: std::io::Error| about(Failure::io("make a backup of", path, &error), path);
-    if stat_of(&copy, false)?.is_some() {
-        return Err(refused(std::io::ErrorKind::AlreadyExists.into()));
+    let mut copy = path.with_file_name(format!("{file}.{process}.{time}~"));
+    // One process changes a file more than once in a second.
+    let mut nth = 1;
+    while stat_of(&copy, false)?.is_some() {
+        nth += 1;
+        copy = path.with_file_name(format!("{file}.{process}-{nth}.{time}~"));
     }
     let mut source = File::open(path).map_err(refused)?;
     let found = stat_of(path, false)?;
