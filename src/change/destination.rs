@@ -6,7 +6,7 @@ use base64::Engine as _;
 
 use super::attributes::{Wanted, is_foreseen, missing};
 use super::probe::{FileKind, Stat};
-use super::{Attributes, Before, Change, Content, Failure, Probe, digest};
+use super::{Attributes, Before, Change, Content, Failure, Plan, Probe, digest};
 use crate::value::arguments::to_bool;
 use crate::value::{Map, Value};
 
@@ -97,9 +97,9 @@ impl Destination {
         Ok(Self { path, found, link })
     }
 
-    /// Returns the failure that the file is not there.
-    pub fn missing(&self, argument: &str) -> Failure {
-        Failure::argument(argument, format!("Destination {} does not exist !", self.path.display()))
+    /// Returns the failure that the file is not there; `what` is what the module calls it.
+    pub fn missing(&self, what: &str) -> Failure {
+        Failure::argument("path", format!("{what} {} does not exist !", self.path.display()))
             .hint("`create: true` makes a new file, where the module has it")
     }
 
@@ -254,20 +254,40 @@ pub fn state_of(stat: &Stat) -> &'static str {
     }
 }
 
-/// Returns `values` with what the file at `path` really became, and where the old one was kept.
-///
-/// # Errors
-/// When the host cannot be read.
-pub fn finished(mut values: Map, done: &[super::Done], host: &dyn Probe, path: &Path) -> Result<Map, Failure> {
+/// Returns `values` with where the old file was kept.
+pub fn edited(mut values: Map, done: &[super::Done]) -> Map {
     for what in done {
         if let super::Done::Wrote { backup: Some(copy) } = what {
             values.insert("backup_file".into(), copy.display().to_string().into());
         }
     }
+    values
+}
+
+/// Returns `values` with what the file at `path` really became, and where the old one was kept.
+///
+/// # Errors
+/// When the host cannot be read.
+pub fn finished(values: Map, done: &[super::Done], host: &dyn Probe, path: &Path) -> Result<Map, Failure> {
+    let mut values = edited(values, done);
     if let Some(stat) = host.stat(path, false)? {
         for (name, value) in described(host, &stat)? {
             values.insert(name.into(), value);
         }
+    }
+    Ok(values)
+}
+
+/// As [`finished`], for a file that is copied as a whole: one whose content was right is told as `path` too.
+///
+/// # Errors
+/// As [`finished`].
+pub fn copied(plan: &Plan, done: &[super::Done], host: &dyn Probe) -> Result<Map, Failure> {
+    let dest = plan.values.get("dest").cloned().unwrap_or_default();
+    let mut values = finished(plan.values.clone(), done, host, Path::new(&dest.to_string()))?;
+    let is_file = values.get("state").and_then(Value::as_str).is_some_and(|state| matches!(state, "file" | "hard"));
+    if is_file && !plan.changes.iter().any(|change| matches!(change, Change::Write { .. })) {
+        values.insert("path".into(), dest);
     }
     Ok(values)
 }

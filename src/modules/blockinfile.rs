@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, Manner, finished, ignored};
+use crate::change::destination::{Destination, Manner, edited, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
 
@@ -136,7 +136,7 @@ impl Module for BlockInFile {
                 return Ok(Plan::nothing("the file does not exist").value("msg", "file not present"));
             }
             if !self.create {
-                return Err(destination.missing("path"));
+                return Err(destination.missing("Path"));
             }
         }
         let folders = destination.folders(host, "path")?;
@@ -149,10 +149,8 @@ impl Module for BlockInFile {
         Ok(plan)
     }
 
-    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
-        let path = Destination::find(host, Path::new(&self.path), true, "path")?.path;
-        let values = finished(plan.values.clone(), done, host, &path)?;
-        Ok(with_backup(values))
+    fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
+        Ok(with_backup(edited(plan.values.clone(), done)))
     }
 }
 

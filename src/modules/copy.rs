@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Controller, Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, INLINE, Manner, carried, content_of, finished, folders, ignored};
+use crate::change::destination::{Destination, INLINE, Manner, carried, content_of, copied, folders, ignored};
 use crate::change::probe::FileKind;
 use crate::change::tree::{self, Below};
 use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe, digest};
@@ -179,7 +179,7 @@ impl Module for Copy {
 
     fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
         let dest = plan.values.get("dest").map(ToString::to_string).unwrap_or_default();
-        let mut values = finished(plan.values.clone(), done, host, Path::new(&dest))?;
+        let mut values = copied(plan, done, host)?;
         // Of a file that was streamed, only the file itself tells.
         if !values.contains_key("checksum") && values.get("state").and_then(Value::as_str) == Some("file") {
             values.insert("checksum".into(), host.digest(Path::new(&dest), "sha1")?.into());
@@ -315,8 +315,10 @@ impl Copy {
                 }
             }
         }
+        // Of a folder of the controller, the place is told as it was given.
+        let dest = if self.remote_src { base.display().to_string() } else { self.dest.clone() };
         let because = if changes.is_empty() { "everything in the folder is as asked".to_owned() } else { "the folder differs".to_owned() };
-        Ok(Plan::all(because, changes).value("dest", base.display().to_string()).value("src", src))
+        Ok(Plan::all(because, changes).value("dest", dest).value("src", src))
     }
 }
 

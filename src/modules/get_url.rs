@@ -9,11 +9,12 @@ use super::command::yes;
 use super::uri::{Access, agent, in_folder};
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
+use crate::change::destination::finished;
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
-use crate::change::{Change, Content, Failure, Plan, Probe, Request, Response};
-use crate::value::Value;
+use crate::change::{Content, Done, Failure, Plan, Probe, Request, Response};
 use crate::value::arguments::Anything;
+use crate::value::{Map, Value};
 
 /// Downloads a file to the host. With `checksum`, a file that fits is not downloaded again, and one that does not fit never arrives.
 ///
@@ -115,6 +116,7 @@ impl Module for GetUrl {
         {
             return Ok(self.told(Plan::all("the file has the digest that was asked for", target.changes(None, &manner)), &guess, None));
         }
+        let began = host.now();
         let response = if let Some(file) = self.url.strip_prefix("file://") {
             of_file(host, file.strip_prefix("localhost").unwrap_or(file))?
         } else {
@@ -131,10 +133,10 @@ impl Module for GetUrl {
         };
         if response.status == 304 {
             let plan = Plan::all("the server has nothing newer", target.changes(None, &manner));
-            return Ok(self.told(plan, &guess, Some(&response)));
+            return Ok(self.told(plan, &guess, Some(&response)).value("elapsed", passed(host, began)));
         }
         if response.status != 200 {
-            return Err(self.refused(&response));
+            return Err(self.refused(&response).with("elapsed", passed(host, began)));
         }
         let path = if to_folder { in_folder(host, dest, &response)? } else { guess };
         let target = if path == target.path { target } else { Target::find(host, &path, "dest")? };
@@ -145,15 +147,23 @@ impl Module for GetUrl {
         if let Some((algorithm, digest)) = &checksum {
             let found = crate::change::digest::of_bytes(&response.body, algorithm).unwrap_or_default();
             if found != *digest {
-                return Err(Failure::failed(format!("what `{}` sent has the {algorithm} digest {found}, not {digest}", self.url))
-                    .with("dest", self.dest.as_str()));
+                let message = format!("the {algorithm} checksum of `{}` did not match {digest}; it was {found}", self.url);
+                return Err(Failure::failed(message).with("dest", self.dest.as_str()).with("url", self.url.as_str()));
             }
         }
+        let before = if target.stat.is_some() { host.digest(&target.path, "sha1")? } else { None };
+        let sum = |algorithm| crate::change::digest::of_bytes(&response.body, algorithm);
         let changes = target.changes(Some(response.body.clone()), &manner);
         if changes.is_empty() {
             because = "the file is the server's";
         }
-        Ok(self.told(Plan::all(because, changes), &path, Some(&response)))
+        let plan = self.told(Plan::all(because, changes), &path, Some(&response)).value("elapsed", passed(host, began));
+        Ok(plan.value("checksum_src", sum("sha1")).value("checksum_dest", before).value("md5sum", sum("md5")))
+    }
+
+    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
+        let dest = plan.values.get("dest").map(ToString::to_string).unwrap_or_default();
+        finished(plan.values.clone(), done, host, Path::new(&dest))
     }
 }
 
@@ -219,20 +229,18 @@ impl GetUrl {
 
     fn refused(&self, response: &Response) -> Failure {
         let failure = Failure::failed(format!("`{}` answered {} {}", self.url, response.status, response.reason));
+        let failure = failure.with("response", format!("HTTP Error {}: {}", response.status, response.reason));
         failure.with("status_code", i64::from(response.status)).with("url", self.url.as_str()).with("dest", self.dest.as_str())
     }
 
     fn told(&self, plan: Plan, path: &Path, response: Option<&Response>) -> Plan {
-        let written = plan.changes.iter().find_map(|change| match change {
-            Change::Write { after: Content::Bytes(bytes), .. } => Some(bytes),
-            _ => None,
-        });
-        let sum = written.and_then(|bytes| crate::change::digest::of_bytes(bytes, "sha1"));
         let plan = plan.value("url", self.url.as_str()).value("dest", path.to_string_lossy().as_ref());
-        let plan = plan.value("checksum_dest", sum);
         match response {
+            Some(response) if response.status == 304 => plan.value("status_code", 304).value("msg", "HTTP Error 304: Not Modified"),
+            // Only a server has a status.
             Some(response) => {
-                plan.value("status_code", i64::from(response.status)).value("msg", format!("OK ({} bytes)", response.body.len()))
+                let status = (!self.url.starts_with("file:")).then(|| i64::from(response.status));
+                plan.value("status_code", status).value("msg", format!("OK ({} bytes)", response.body.len()))
             }
             None => plan.value("msg", Value::str("nothing was downloaded")),
         }
@@ -261,6 +269,13 @@ fn of_file(host: &dyn Probe, file: &str) -> Result<Response, Failure> {
         Some(body) => Ok(Response { status: 200, reason: "OK".to_owned(), url: format!("file://{file}"), body, ..Response::default() }),
         None => Err(Failure::Missing { path: PathBuf::from(file), argument: "url".to_owned() }),
     }
+}
+
+/// Returns the whole seconds since `began`.
+fn passed(host: &dyn Probe, began: f64) -> i64 {
+    #[allow(clippy::cast_possible_truncation)]
+    let seconds = (host.now() - began) as i64;
+    seconds.max(0)
 }
 
 /// Returns a moment as HTTP headers have it.

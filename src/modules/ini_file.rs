@@ -107,7 +107,7 @@ impl Module for IniFile {
                 return Ok(Plan::nothing("there is no such file").value("msg", "file does not exist"));
             }
             if !self.create {
-                return Err(destination.missing("path"));
+                return Err(destination.missing("Destination"));
             }
         }
         if self.state == Presence::Present && self.option.is_some() && values.is_empty() && !self.allow_no_value {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, Manner, finished, ignored};
+use crate::change::destination::{Destination, Manner, edited, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
 
@@ -132,7 +132,7 @@ impl Module for LineInFile {
         }
         let Some(line) = self.line.as_deref() else { return Err(Failure::argument("line", "`line` is required")) };
         if destination.found.is_none() && !self.create {
-            return Err(destination.missing("path"));
+            return Err(destination.missing("Destination"));
         }
         let folders = destination.folders(host, "path")?;
         let text = text_of(host, &destination, self.encoding.as_deref())?;
@@ -148,18 +148,15 @@ impl Module for LineInFile {
         Ok(plan)
     }
 
-    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
-        let path = Destination::find(host, Path::new(&self.path), true, "path")?.path;
-        let values = finished(plan.values.clone(), done, host, &path)?;
-        Ok(with_backup(values))
+    fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
+        Ok(with_backup(edited(plan.values.clone(), done)))
     }
 }
 
-/// `register` also gets the kept copy under the name that this module always had for it.
+/// `register` also gets the kept copy under the name that this module always had for it: empty where none was made.
 fn with_backup(mut values: Map) -> Map {
-    if let Some(copy) = values.get("backup_file").cloned() {
-        values.insert("backup".into(), copy);
-    }
+    let copy = values.get("backup_file").cloned().unwrap_or_else(|| "".into());
+    values.insert("backup".into(), copy);
     values
 }
 

@@ -7,9 +7,9 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, Manner, finished, ignored};
+use crate::change::destination::{Destination, Manner, edited, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
-use crate::value::{Map, bytes, pattern};
+use crate::value::{Map, Value, bytes, pattern};
 
 /// Replaces every match of a regular expression in a text file. `^` and `$` are the ends of lines, and `.` is no newline.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ impl Module for Replace {
         pattern::check_replacement(&self.replace).map_err(refused)?;
         let destination = Destination::find(host, Path::new(&self.path), true, "path")?;
         if destination.found.is_none() {
-            return Err(destination.missing("path"));
+            return Err(destination.missing("Path"));
         }
         let text = text_of(host, &destination, self.encoding.as_deref())?;
         let wrong = |message| Failure::argument("regexp", message);
@@ -104,10 +104,10 @@ impl Module for Replace {
         Ok(self.settled(host, &destination, whole, &message)?.value("msg", message))
     }
 
-    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
-        let path = Destination::find(host, Path::new(&self.path), true, "path")?.path;
-        let values = finished(plan.values.clone(), done, host, &path)?;
-        Ok(with_backup(values))
+    fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
+        let mut values = with_backup(edited(plan.values.clone(), done));
+        values.insert("rc".into(), Value::Int(0));
+        Ok(values)
     }
 }
 

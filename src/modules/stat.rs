@@ -67,8 +67,11 @@ impl Module for StatModule {
         let mut map = facts(&self.path, &stat);
         let me = host.me()?;
         let groups = host.groups_of(&me.name).unwrap_or_default();
+        // To read or run a link is to read or run what it leads to, if it leads anywhere.
+        let reached = if stat.kind == FileKind::Link { host.stat(path, true).ok().flatten() } else { Some(stat.clone()) };
         for (name, bit) in [("readable", 4), ("writeable", 2), ("executable", 1)] {
-            map.insert(name.into(), may(&stat, me.uid, me.gid, &groups, host, bit).into());
+            let may = reached.as_ref().is_some_and(|reached| may(reached, me.uid, me.gid, &groups, host, bit));
+            map.insert(name.into(), may.into());
         }
         let foreseen = |id: u32| crate::change::attributes::is_foreseen(id);
         if !foreseen(stat.uid) {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Controller, Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, Manner, carried, content_of, finished, ignored};
+use crate::change::destination::{Destination, Manner, carried, content_of, copied, ignored};
 use crate::change::probe::FileKind;
 use crate::change::{Change, Done, Failure, Plan, Probe};
 use crate::value::arguments::Anything;
@@ -181,7 +181,6 @@ impl Module for Template {
     }
 
     fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
-        let dest = plan.values.get("dest").map(ToString::to_string).unwrap_or_default();
-        finished(plan.values.clone(), done, host, Path::new(&dest))
+        copied(plan, done, host)
     }
 }

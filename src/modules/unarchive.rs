@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::command::Call;
 use super::{Controller, Example, Module};
 use crate::change::attributes::FileMode;
-use crate::change::destination::content_of;
+use crate::change::destination::{content_of, finished};
 use crate::change::digest;
 use crate::change::glob::glob;
 use crate::change::probe::FileKind;
@@ -189,7 +189,12 @@ impl Module for Unarchive {
             && self.mode.is_none()
             && self.is_same(host, &archive)?
         {
-            return Ok(self.told(Plan::nothing("everything in the archive is there"), is_zip));
+            let mut plan = self.told(Plan::nothing("everything in the archive is there"), is_zip);
+            if self.list_files {
+                let output = host.query(&["tar", "-tf", &archive.display().to_string()])?;
+                plan = plan.value("files", String::from_utf8_lossy(&output.stdout).lines().map(Value::str).collect::<Vec<_>>());
+            }
+            return Ok(plan);
         }
         let mut plan = Call { argv: call, line: format!("unpack {} into {}", self.src, self.dest), ..Call::default() }.plan(host)?;
         plan.values.clear();
@@ -203,8 +208,9 @@ impl Module for Unarchive {
         Ok(self.told(plan, is_zip))
     }
 
-    fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
-        let mut values = plan.values.clone();
+    fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
+        let skips = plan.values.get("skipped").is_some();
+        let mut values = if skips { plan.values.clone() } else { finished(plan.values.clone(), &[], host, Path::new(&self.dest))? };
         let Some(output) = done.iter().find_map(|done| if let Done::Ran(output) = done { Some(output) } else { None }) else {
             return Ok(values);
         };
@@ -230,7 +236,16 @@ impl Module for Unarchive {
 
 impl Unarchive {
     fn told(&self, plan: Plan, is_zip: bool) -> Plan {
-        let handler = if is_zip { "ZipArchive" } else { "TarArchive" };
+        let name = self.src.to_lowercase();
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        let handler = match () {
+            () if is_zip => "ZipArchive",
+            () if ends(&[".gz", ".tgz"]) => "TgzArchive",
+            () if ends(&[".bz2", ".tbz", ".tbz2"]) => "TarBzipArchive",
+            () if ends(&[".xz", ".txz"]) => "TarXzArchive",
+            () if ends(&[".zst", ".tzst"]) => "TarZstdArchive",
+            () => "TarArchive",
+        };
         plan.value("dest", self.dest.as_str()).value("src", self.src.as_str()).value("handler", handler)
     }
 

@@ -105,7 +105,7 @@ impl Controller for Desk<'_> {
             let near = places.iter().find_map(|path| similar(path));
             let places: Vec<_> = places.iter().map(|path| format!("`{}`", path.display())).collect();
             let hint = format!("{}looked for {}", near.map(|near| format!("{near} ")).unwrap_or_default(), places.join(", "));
-            Failure::failed(format!("there is no file `{name}` on the controller")).hint(hint)
+            Failure::failed(format!("Could not find or access '{name}' on the controller")).hint(hint)
         })
     }
 
