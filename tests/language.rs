@@ -179,6 +179,25 @@ fn a_role_used_twice_has_each_handler_run_once_and_the_last_of_a_name_is_meant()
 }
 
 /// Runs `site.yml` on the hosts h1 and h2, and returns each `"msg": ...` of the report, in order.
+#[test]
+fn a_result_tells_what_of_its_task_will_go() {
+    let tasks = "  - debug: msg=x\n    loop: [1, 2]\n    when: '{{ true }}'\n    register: r\n  - debug: msg=y\n    register: s\n  - debug: msg=\"{{ r.deprecations | map(attribute='msg') | first | truncate(12, true, '') }} {{ r.results[0].deprecations is defined }} {{ s.deprecations is defined }}\"\n";
+    says(tasks, &["\"msg\": \"Conditionals False False\""]);
+}
+
+#[test]
+fn more_is_told_with_v_and_skipped_debugs_say_only_why() {
+    let tasks = "  - debug: msg=x\n    when: item != 1\n    loop: [1]\n  - command: 'true'\n    when: item != 1\n    loop: [1]\n";
+    let report = report(&[("site.yml", &play(tasks))], "site.yml -v");
+    for line in [
+        "No config file found; using defaults",
+        "skipping: [localhost] => (item=1)  => {\"false_condition\": \"item != 1\", \"item\": 1}\nskipping: [localhost] => {\"msg\": \"All items skipped\"}",
+        "skipping: [localhost] => (item=1)  => {\"ansible_loop_var\": \"item\", \"changed\": false, \"false_condition\"",
+    ] {
+        assert!(report.contains(line), "{line:?} is missing in\n{report}");
+    }
+}
+
 fn messages(files: &[(&str, &str)], words: &str) -> Vec<String> {
     let report = report(files, &format!("-i h1,h2, -c local -f 1 {words} site.yml"));
     let lines = report.lines().filter_map(|line| line.trim().strip_prefix("\"msg\": \""));

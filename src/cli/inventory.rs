@@ -152,6 +152,13 @@ struct View {
     extra_vars: Arc<Map>,
 }
 
+/// What was shown already.
+#[derive(Default)]
+struct Seen {
+    hosts: HashSet<HostName>,
+    groups: HashSet<GroupName>,
+}
+
 impl View {
     fn show(&self, arguments: &Arguments) -> Result<String, Diagnostic> {
         if let Some(host) = &arguments.host {
@@ -178,7 +185,7 @@ impl View {
             return self.toml(arguments.export);
         }
         if arguments.yaml {
-            let tree = self.tree(&all, arguments.export, &mut HashSet::new());
+            let tree = self.tree(&all, arguments.export, &mut Seen::default());
             return Ok(form(&Value::map(tree.map(|tree| (ALL, tree))), true));
         }
         Ok(form(&self.listing(arguments.export), false))
@@ -284,8 +291,11 @@ impl View {
         Value::from(all)
     }
 
-    /// Returns a group in the form of YAML inventories; a host's variables stand where it comes first.
-    fn tree(&self, group: &GroupName, export: bool, seen: &mut HashSet<HostName>) -> Option<Value> {
+    /// Returns a group in the form of YAML inventories; what a group has, and a host's variables, stand where it comes first.
+    fn tree(&self, group: &GroupName, export: bool, seen: &mut Seen) -> Option<Value> {
+        if seen.groups.contains(group) {
+            return Some(Value::from(Map::new()));
+        }
         let mut children = Map::new();
         for child in self.inventory.children(group) {
             if let Some(tree) = self.tree(child, export, seen) {
@@ -294,7 +304,7 @@ impl View {
         }
         let mut hosts = Map::new();
         for host in self.inventory.own_hosts(group).filter(|host| &**group != ALL && self.hosts.contains(*host)) {
-            let first = seen.insert(host.clone());
+            let first = seen.hosts.insert(host.clone());
             let own = if export { self.inventory.own_variables(host) } else { self.variables(host) };
             hosts.insert(Key::Str(host.clone()), self.shown(if first { own } else { Map::new() }));
         }
@@ -302,6 +312,7 @@ impl View {
         if children.is_empty() && hosts.is_empty() && own.is_empty() {
             return None;
         }
+        seen.groups.insert(group.clone());
         let parts = [("children", Value::from(children)), ("hosts", Value::from(hosts)), ("vars", self.shown(own))];
         Some(Value::map(parts.into_iter().filter(|(_, part)| part.as_map().is_some_and(|map| !map.is_empty()))))
     }
@@ -347,7 +358,7 @@ fn without_null(value: serde_json::Value) -> serde_json::Value {
 /// Returns a value as JSON or YAML, keys sorted.
 pub(super) fn form(value: &Value, yaml: bool) -> String {
     if yaml {
-        return write_yaml(value, &YamlStyle { indent: 2, sort_keys: true, width: 80, block: Some(true) });
+        return write_yaml(value, &YamlStyle { indent: 2, sort_keys: true, block: Some(true), tags: true, ..YamlStyle::default() });
     }
     let mut text = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -478,6 +489,18 @@ all:
         lone:
           a: 1
 "#);
+    }
+
+    #[test]
+    fn a_group_below_two_others_is_shown_whole_once() {
+        let file = tempfile::NamedTempFile::new().expect("file");
+        std::io::Write::write_all(&mut file.as_file(), b"[g]\nh\n[a:children]\ng\n[b:children]\ng\n").expect("writes");
+        let words = ["inventory", "-i", file.path().to_str().expect("a path"), "--list", "--yaml"];
+        let text = text(&<Line as clap::Parser>::parse_from(words).arguments, &Sources::default()).expect("a listing");
+        assert_eq!(
+            text,
+            "all:\n  children:\n    a:\n      children:\n        g:\n          hosts:\n            h: {}\n    b:\n      children:\n        g: {}"
+        );
     }
 
     #[test]

@@ -60,7 +60,12 @@ pub fn listener(flags: &Flags, config: &Config, redactor: &Redactor, ad_hoc: Opt
         Form::Windlass => Arc::new(Terminal::new(output, verbosity)),
         Form::Ansible => match style(config, ad_hoc.as_ref()) {
             Some(style) => Arc::new(Minimal::new(output, errors, verbosity, style, ad_hoc.and_then(|ad_hoc| ad_hoc.tree))),
-            None => Arc::new(AnsibleForm::new(output, errors, manner(config, verbosity))),
+            None => {
+                if verbosity > 0 {
+                    output.line(&settings_used(config));
+                }
+                Arc::new(AnsibleForm::new(output, errors, manner(config, verbosity)))
+            }
         },
     }];
     // What the log is to have beyond the report.
@@ -91,6 +96,14 @@ fn style(config: &Config, ad_hoc: Option<&AdHoc>) -> Option<Style> {
     Some(if ad_hoc.one_line { Style::OneLine } else { named.unwrap_or(Style::Minimal) })
 }
 
+/// Returns which file of settings counts, as Ansible says it when asked for more.
+fn settings_used(config: &Config) -> String {
+    match &config.file {
+        Some(file) => format!("Using {} as config file", file.display()),
+        None => "No config file found; using defaults".to_owned(),
+    }
+}
+
 fn manner(config: &Config, verbosity: u8) -> Manner {
     let is_yaml = config.text("callback_result_format") == Some("yaml");
     Manner {
@@ -108,6 +121,6 @@ fn manner(config: &Config, verbosity: u8) -> Manner {
     }
 }
 
-fn as_yaml(value: &Value) -> String {
-    write_yaml(value, &YamlStyle { indent: 4, sort_keys: true, width: 1000, block: Some(true) })
+fn as_yaml(value: &Value, tidy: bool) -> String {
+    write_yaml(value, &YamlStyle { indent: 4, sort_keys: true, width: 1000, block: Some(true), lines: Some(tidy), ..YamlStyle::default() })
 }

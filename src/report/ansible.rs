@@ -35,6 +35,8 @@ struct State {
     module: String,
     /// A banner that is written before the first result that is shown.
     due: Option<String>,
+    /// Whether the run is a check.
+    check: bool,
     /// The place of the task at work.
     path: Option<String>,
 }
@@ -96,7 +98,7 @@ impl AnsibleForm {
             Status::Changed => self.output.paint(Colour::Yellow, &format!("changed: {who}{item}{}", dump(result.verbose_always))),
             Status::Skipped => {
                 // As in Ansible: an item has a blank behind it.
-                let shown = if label.is_some() { format!(" {}", dump(false).trim_start()) } else { dump(false) };
+                let shown = if label.is_some() { format!(" {}", dump(false)) } else { dump(false) };
                 self.output.paint(Colour::Cyan, &format!("skipping: {who}{item}{shown}"))
             }
             Status::Unknown => self.output.paint(Colour::Magenta, &format!("unknown: {who}{item} => {}", result.because)),
@@ -127,7 +129,18 @@ impl AnsibleForm {
 
     /// Whether the task is an `assert`, which tells that all is well.
     fn is_assert(&self) -> bool {
-        self.state.lock().is_ok_and(|state| state.module == "assert")
+        self.is_of("assert")
+    }
+
+    /// Marks begin and end of a check.
+    fn dry(&self) {
+        if self.manner.check_markers && self.state.lock().is_ok_and(|state| state.check) {
+            self.banner("DRY RUN");
+        }
+    }
+
+    fn is_of(&self, module: &str) -> bool {
+        self.state.lock().is_ok_and(|state| state.module == module)
     }
 
     fn dump(&self, result: &TaskResult) -> String {
@@ -147,6 +160,17 @@ impl AnsibleForm {
         }
         if values.get("results") == Some(&Value::Null) {
             values.shift_remove("results");
+        } else if result.status == Status::Skipped && self.is_of("debug") {
+            // Of a `debug` only its message, or why there is none.
+            let is_all = values.contains_key("msg");
+            let counts = |name: &str| {
+                if is_all {
+                    name == "msg"
+                } else {
+                    !matches!(name, "changed" | "skip_reason" | "results" | "ansible_loop_var" | "ansible_index_var")
+                }
+            };
+            values.retain(|name, _| name.as_str().is_none_or(counts));
         } else if result.verbose_always && values.contains_key("msg") {
             values.retain(|name, _| matches!(name.as_str(), Some("msg" | "exception" | "warnings" | "deprecations")));
         } else if result.verbose_always {
@@ -177,7 +201,10 @@ impl AnsibleForm {
         sort_keys(&mut values);
         let values = self.output.redactor().mask_value(&values);
         match self.manner.yaml {
-            Some(yaml) => yaml(&values).trim_end().lines().map(|line| format!("\n    {line}")).collect(),
+            Some(yaml) => {
+                let text = yaml(&values, self.manner.pretty != Some(false));
+                text.trim_end().lines().map(|line| if line.is_empty() { "\n".to_owned() } else { format!("\n    {line}") }).collect()
+            }
             None if is_pretty => indented(&to_json(&values)),
             None => one_line(&to_json(&values)),
         }
@@ -270,7 +297,13 @@ fn with_indent(json: &serde_json::Value, indent: &[u8]) -> String {
 impl Listener for AnsibleForm {
     fn tell(&self, event: &Event) {
         match event {
-            Event::RunStarted { .. } | Event::PlayStopped { .. } => {}
+            Event::RunStarted { check, .. } => {
+                if let Ok(mut state) = self.state.lock() {
+                    state.check = *check;
+                }
+                self.dry();
+            }
+            Event::PlayStopped { .. } => {}
             Event::PlaybookStarted { path, plays } => {
                 if self.manner.verbosity >= 2 {
                     let name = std::path::Path::new(path).file_name().map_or(path.as_str().into(), |name| name.to_string_lossy());
@@ -365,6 +398,7 @@ impl Listener for AnsibleForm {
             Event::CustomStats { .. } => {}
             Event::RunEnded { recap, unknown, predicted, .. } => {
                 self.recap(recap);
+                self.dry();
                 if !unknown.is_empty() {
                     self.output.line(&super::recap::prediction(*predicted, unknown));
                 }

@@ -2,8 +2,8 @@
 
 use crate::value::Value;
 
-/// Turns values into YAML text, without the last line break.
-pub type Yaml = fn(&Value) -> String;
+/// Turns values into YAML text, without the last line break; with `true` made for reading: blanks that cannot be seen are lost.
+pub type Yaml = fn(&Value, bool) -> String;
 
 /// What the settings say about Ansible's form. [`Manner::default`] is Ansible without any setting.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::load::playbook::Task;
 use crate::report::event::Event;
 use crate::run::Run;
+use crate::run::frame::Frame;
 use crate::run::stage::Stage;
 use crate::source::Span;
+use crate::value::arguments::to_bool;
 
 /// What makes two announcements the same.
 type Identity = (Span, String, bool);
@@ -31,14 +33,24 @@ impl Announcements {
 
 impl Run {
     /// Tells that a task begins on `hosts`.
-    pub(super) fn announce(&self, stage: &Stage, task: &Task, hosts: &[Arc<str>], name: &str, module: &str, handler: bool) {
+    pub(super) fn announce(
+        &self,
+        stage: &Stage,
+        (task, frame): (&Task, &Frame),
+        hosts: &[Arc<str>],
+        (name, module): (&str, &str),
+        handler: bool,
+    ) {
+        // A template may differ from host to host: then the run's own mode is told.
+        let keyword = frame.nearest(task, |keywords| keywords.check_mode.as_ref());
+        let check = keyword.and_then(|located| to_bool(&located.value)).unwrap_or(self.settings.check);
         let event = Event::TaskStarted {
             name: name.to_owned(),
             module: module.to_owned(),
             place: self.sources.place(task.span),
             handler,
             hosts: hosts.len(),
-            check: self.settings.check,
+            check,
         };
         if stage.strategy.is_together() {
             self.listener.tell(&event);

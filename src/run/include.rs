@@ -54,7 +54,7 @@ impl Run {
     ) {
         let Some(first) = hosts.first() else { return };
         let module = if matches!(task.action, Action::IncludeRole { .. }) { "include_role" } else { "include_tasks" };
-        self.announce(stage, task, hosts, &name, module, is_handler);
+        self.announce(stage, (task, frame), hosts, (&name, module), is_handler);
         let flags = match self.flags(stage, task, frame, first) {
             Ok(flags) => flags,
             Err(diagnostic) => {

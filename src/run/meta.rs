@@ -66,7 +66,7 @@ impl Run {
         }
         if let Some(first) = hosts.first() {
             let name = self.task_name(stage, task, frame, first);
-            self.announce(stage, task, hosts, &name, "meta", is_handler);
+            self.announce(stage, (task, frame), hosts, (&name, "meta"), is_handler);
         }
         let workers = if BY_HOST.contains(&action.as_str()) { hosts } else { hosts.get(..1).unwrap_or_default() };
         let mut held = Vec::new();

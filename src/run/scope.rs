@@ -1,7 +1,7 @@
 //! Which variables a task on a host sees.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::load::playbook::Task;
 use crate::run::Run;
@@ -19,14 +19,25 @@ use crate::vars::scope::{Level, Scope};
 pub(super) struct TaskVariables {
     own: Arc<Map>,
     scope: Arc<Scope>,
+    /// What the task uses that will go; those with more on top share it.
+    deprecations: Arc<Mutex<Vec<String>>>,
 }
 
 impl TaskVariables {
+    fn over(scope: Scope) -> Self {
+        Self { own: Arc::default(), scope: Arc::new(scope), deprecations: Arc::default() }
+    }
+
     /// Returns these variables with more on top.
     pub(super) fn with<K: Into<Key>>(&self, more: impl IntoIterator<Item = (K, Value)>) -> Self {
         let mut own = (*self.own).clone();
         own.extend(more.into_iter().map(|(name, value)| (name.into(), value)));
-        Self { own: Arc::new(own), scope: self.scope.clone() }
+        Self { own: Arc::new(own), ..self.clone() }
+    }
+
+    /// Returns what the task was seen to use that will go.
+    pub(super) fn deprecations(&self) -> Vec<String> {
+        self.deprecations.lock().map(|told| told.clone()).unwrap_or_default()
     }
 }
 
@@ -49,6 +60,12 @@ impl Variables for TaskVariables {
 
     fn host_names(&self) -> Vec<String> {
         self.scope.host_names()
+    }
+
+    fn deprecated(&self, message: &str) {
+        if let Ok(mut told) = self.deprecations.lock() {
+            told.push(message.to_owned());
+        }
     }
 }
 
@@ -94,12 +111,12 @@ impl Run {
         );
         scope.set_magic(Arc::new(magic));
         if !stage.play.vars_files.is_empty() {
-            let (files, _) = self.vars_files(stage, &TaskVariables { own: Arc::default(), scope: Arc::new(scope.clone()) });
+            let (files, _) = self.vars_files(stage, &TaskVariables::over(scope.clone()));
             for variables in files {
                 scope.push(Level::PlayVarsFiles, variables);
             }
         }
-        TaskVariables { own: Arc::default(), scope: Arc::new(scope) }
+        TaskVariables::over(scope)
     }
 
     /// Returns what is known of a host whatever the task: what `hostvars` shows.

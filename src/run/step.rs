@@ -205,6 +205,11 @@ impl Step {
             (None, Some(r#loop)) => self.looped(r#loop, &variables, &engine).await,
         };
         ended.result.took = began.elapsed();
+        let told = variables.deprecations();
+        if let (false, Value::Map(map)) = (told.is_empty(), &mut ended.register) {
+            let told = told.iter().map(|message| Value::map([("msg", Value::str(message))]));
+            Arc::make_mut(map).insert("deprecations".into(), Value::list(told));
+        }
         ended.key.clone_from(&self.key);
         ended.is_handler = self.is_handler;
         ended

@@ -55,7 +55,7 @@ impl Run {
                     return;
                 }
                 let began = std::time::Instant::now();
-                self.announce(stage, task, &hosts, &name, &module, handler.is_some());
+                self.announce(stage, (task, frame), &hosts, (&name, &module), handler.is_some());
                 if self.on_hosts(stage, task, &hosts, frame, &name, &module, handler).await {
                     self.guard.changed(began.elapsed());
                 }

@@ -150,7 +150,7 @@ impl Engine {
                 Lazy::Vault(_) => self.render(condition, vars)?.to_string(),
                 Lazy::Unsafe(_) => return Err(untrusted(span)),
             },
-            other => return self.boolean(other, span),
+            other => return self.boolean(other, span, vars),
         };
         self.condition_text(&text, span, vars)
     }
@@ -159,8 +159,9 @@ impl Engine {
         let trimmed = text.trim();
         let whole = trimmed.starts_with("{{") && trimmed.ends_with("}}") || trimmed.starts_with("{%");
         let value = if whole {
-            self.world
-                .warn("deprecated: Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`");
+            let message = "Conditionals should not be surrounded by templating delimiters: write the expression without `{{ }}`";
+            self.world.warn(&format!("deprecated: {message}"));
+            vars.deprecated(message);
             if name_within(trimmed).and_then(|name| vars.get(name)).is_some_and(|value| is_distrusted(&value)) {
                 return Err(untrusted(span));
             }
@@ -182,7 +183,7 @@ impl Engine {
                 other => other?,
             }
         };
-        self.boolean(&value, span)
+        self.boolean(&value, span, vars)
     }
 
     /// Returns whether what a template gave holds as a condition. Only a text that stands in the user's own files is evaluated.
@@ -198,14 +199,16 @@ impl Engine {
         }
     }
 
-    fn boolean(&self, value: &Value, span: Span) -> Result<Truth, Diagnostic> {
+    fn boolean(&self, value: &Value, span: Span, vars: &dyn Variables) -> Result<Truth, Diagnostic> {
         let truth = |holds| if holds { Truth::Yes } else { Truth::No };
         match value {
             Value::Bool(holds) => Ok(truth(*holds)),
             Value::Unknown(unknown) => Ok(Truth::Unknown(unknown.why.clone())),
             other if self.lenient_conditions => {
                 let place = self.sources.place(span).map(|place| format!("{place}: ")).unwrap_or_default();
-                self.world.warn(&format!("{place}the condition gives {}, not a boolean; Ansible 2.19 refuses it", type_words(other)));
+                let message = format!("the condition gives {}, not a boolean; Ansible 2.19 refuses it", type_words(other));
+                self.world.warn(&format!("{place}{message}"));
+                vars.deprecated(&message);
                 Ok(truth(match other {
                     Value::Str(text) => crate::value::arguments::to_bool(other).unwrap_or(!text.is_empty()),
                     other => super::template::operators::plain_truth(other),
@@ -437,7 +440,7 @@ pub(in crate::vars) fn settle(result: Outcome<Value>, span: Option<Span>) -> Res
 /// Returns the diagnostic of what stopped an evaluation.
 pub(in crate::vars) fn without_halt(halt: Halt) -> Diagnostic {
     match halt {
-        Halt::Error(diagnostic) => *diagnostic,
+        Halt::Error(diagnostic) | Halt::Sealed(diagnostic) => *diagnostic,
         Halt::Undefined(undefined) => undefined.diagnostic.clone(),
         Halt::Unknown(unknown) => {
             let Unknown { why } = &*unknown;

@@ -60,6 +60,11 @@ pub trait Variables: Send + Sync {
     fn host_names(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// Takes note that what is worked out for these variables uses something that will go.
+    fn deprecated(&self, message: &str) {
+        let _ = message;
+    }
 }
 
 /// The answer of a condition.

@@ -17,7 +17,10 @@ pub(super) struct Fake {
 
 impl World for Fake {
     fn unvault(&self, armoured: &str, _: Span) -> Result<Arc<str>, Diagnostic> {
-        Ok(armoured.replace("vault:", "").into())
+        match armoured.strip_prefix("vault:") {
+            Some(plain) => Ok(plain.into()),
+            None => Err(Diagnostic::error("no secret fits")),
+        }
     }
     fn find(&self, _: &str, name: &str) -> Option<PathBuf> {
         self.files.iter().map(|(path, _)| path).find(|path| path.ends_with(name)).cloned()
@@ -323,6 +326,18 @@ fn vaulted_values_are_decrypted_when_used_and_told_to_the_redactor() {
     map.insert("pw".into(), Value::Lazy(Arc::new(crate::value::Lazy::Vault(text))));
     assert_eq!(engine.render(&Value::text("x{{ pw }}", Span::default()), &Vars(map)), Ok(Value::str("xhunter22")));
     assert!(fake.secrets.lock().expect("lock").contains(&"hunter22".to_owned()));
+}
+
+#[test]
+fn of_what_cannot_be_decrypted_only_the_type_is_known() {
+    let text = crate::value::Text { text: "sealed".to_owned(), span: Span::default() };
+    let map = Map::from_iter([("pw".into(), Value::Lazy(Arc::new(crate::value::Lazy::Vault(text))))]);
+    let vars = Vars(map);
+    let rendered = |template: &str| engine().render(&Value::text(template, Span::default()), &vars);
+    assert_eq!(rendered("{{ pw | type_debug }}"), Ok(Value::str("VaultExceptionMarker")));
+    for template in ["{{ pw | default('x') }}", "{{ pw is defined }}", "{{ pw | length }}"] {
+        assert_eq!(rendered(template).expect_err("an error").message, "no secret fits", "{template}");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ pub(super) const FILTERS: &[Filter] = &[
     known("to_nice_yaml", |call| to_yaml(call, true)),
     known("from_yaml", from_yaml),
     known("from_yaml_all", from_yaml_all),
+    known("from_toml", from_toml),
 ];
 
 /// How to write JSON.
@@ -202,7 +203,7 @@ fn without_lone_surrogates(text: &str) -> String {
 
 fn to_yaml(call: &mut Call<'_, '_>, nice: bool) -> Outcome<Value> {
     let mut style =
-        crate::vars::filters::yaml::Style { indent: if nice { 4 } else { 2 }, sort_keys: true, width: 80, block: nice.then_some(true) };
+        crate::vars::filters::yaml::Style { indent: if nice { 4 } else { 2 }, block: nice.then_some(true), ..Default::default() };
     if let Some(indent) = call.int(0, "indent")? {
         style.indent = usize::try_from(indent).unwrap_or(2);
     }
@@ -224,6 +225,24 @@ fn to_yaml(call: &mut Call<'_, '_>, nice: bool) -> Outcome<Value> {
         }
     }
     Ok(Value::from(crate::vars::filters::yaml::write(&call.subject, &style)))
+}
+
+fn from_toml(call: &mut Call<'_, '_>) -> Outcome<Value> {
+    fn plain(value: toml::Value) -> Value {
+        match value {
+            toml::Value::String(text) => Value::from(text),
+            toml::Value::Integer(number) => Value::Int(number),
+            toml::Value::Float(number) => Value::Float(number),
+            toml::Value::Boolean(flag) => Value::Bool(flag),
+            toml::Value::Datetime(moment) => Value::from(moment.to_string()),
+            toml::Value::Array(items) => Value::list(items.into_iter().map(plain)),
+            toml::Value::Table(table) => Value::map(table.into_iter().map(|(key, item)| (key, plain(item)))),
+        }
+    }
+    match toml::from_str::<toml::Table>(&call.subject_text()?) {
+        Ok(table) => Ok(plain(toml::Value::Table(table))),
+        Err(error) => fail(format!("`from_toml`: this is no TOML: {}", error.message())),
+    }
 }
 
 fn from_yaml(call: &mut Call<'_, '_>) -> Outcome<Value> {

@@ -40,6 +40,16 @@ pub struct Style {
     pub width: usize,
     /// Collections as blocks (`Some(true)`), in brackets, or in brackets where they hold no collections (`None`).
     pub block: Option<bool>,
+    /// The dictionaries that mark texts as vaulted or as no templates in JSON become tags.
+    pub tags: bool,
+    /// Texts of several lines are written line by line (`|`); with `true` blanks that cannot be seen are lost for it.
+    pub lines: Option<bool>,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { indent: 2, sort_keys: true, width: 80, block: None, tags: false, lines: None }
+    }
 }
 
 /// Writes `value` as PyYAML's `dump`.
@@ -51,7 +61,8 @@ pub fn write(value: &Value, style: &Style) -> String {
             out.scalar(scalar, style.indent, false, false);
         }
     }
-    if !out.text.ends_with('\n') {
+    // An empty line at the end of a text of lines still has to end.
+    if !out.text.ends_with('\n') || style.lines.is_some() {
         out.text.push('\n');
     }
     out.text
@@ -83,6 +94,34 @@ impl Writer<'_> {
         entries
     }
 
+    /// Returns tag and text where a dictionary marks a text.
+    fn marked<'m>(&self, value: &'m Value) -> Option<(&'static str, &'m Value)> {
+        let map = value.as_map().filter(|map| self.style.tags && map.len() == 1)?;
+        let (key, text) = map.first().filter(|(_, text)| text.as_str().is_some())?;
+        match key.as_str()? {
+            "__ansible_vault" => Some(("!vault", text)),
+            "__ansible_unsafe" => Some(("!unsafe", text)),
+            _ => None,
+        }
+    }
+
+    /// Writes a text line by line.
+    fn literal(&mut self, text: &str, indent: usize) {
+        self.put("|");
+        if text.starts_with([' ', '\n']) {
+            self.put(&self.style.indent.to_string());
+        }
+        self.put(match text.strip_suffix('\n') {
+            None => "-",
+            Some(rest) if rest.is_empty() || rest.ends_with('\n') => "+",
+            Some(_) => "",
+        });
+        for line in text.strip_suffix('\n').unwrap_or(text).split('\n') {
+            self.line(if line.is_empty() { 0 } else { indent });
+            self.put(line);
+        }
+    }
+
     /// Whether a collection goes in brackets.
     fn in_brackets(&self, value: &Value) -> bool {
         let inner: Vec<&Value> = match value {
@@ -97,8 +136,24 @@ impl Writer<'_> {
             }
     }
 
+    /// Whether a value has lines of its own below its key.
+    fn is_block(&self, value: &Value) -> bool {
+        matches!(value, Value::List(_) | Value::Map(_)) && !self.in_brackets(value) && self.marked(value).is_none()
+    }
+
     /// Writes a node whose first line starts here; `indent` is where its own lines start.
     fn node(&mut self, value: &Value, indent: usize, in_map: bool, in_list: bool) {
+        if let Some((tag, text)) = self.marked(value) {
+            self.put(tag);
+            if tag == "!vault" {
+                self.put(" ");
+                self.literal(&text.to_string(), indent);
+            } else {
+                self.put(" ");
+                self.node(text, indent, in_map, in_list);
+            }
+            return;
+        }
         match value {
             Value::List(_) | Value::Map(_) if self.in_brackets(value) => {
                 self.flow(value, if in_map || in_list { indent } else { indent + self.style.indent });
@@ -111,7 +166,7 @@ impl Writer<'_> {
                         self.line(indent);
                     }
                     self.put("-");
-                    let compact = matches!(item, Value::List(_) | Value::Map(_)) && !self.in_brackets(item);
+                    let compact = self.is_block(item);
                     let pad = if compact { self.style.indent.saturating_sub(1).max(1) } else { 1 };
                     self.put(&" ".repeat(pad));
                     self.node(item, indent + self.style.indent, false, true);
@@ -124,8 +179,7 @@ impl Writer<'_> {
                     }
                     self.scalar(&key.to_value(), indent, false, true);
                     self.put(":");
-                    let block = matches!(item, Value::List(_) | Value::Map(_)) && !self.in_brackets(item);
-                    if !block {
+                    if !self.is_block(item) {
                         self.put(" ");
                     }
                     self.node(item, indent + self.style.indent, true, false);
@@ -170,7 +224,15 @@ impl Writer<'_> {
             Value::Int(number) => self.put(&number.to_string()),
             Value::Float(number) => self.put(&float(*number)),
             other => {
-                let text = other.to_string();
+                let mut text = other.to_string();
+                if let Some(tidy) = self.style.lines.filter(|_| text.contains('\n') && !flow && !key) {
+                    if tidy {
+                        text = tidied(&text);
+                    }
+                    if !text.is_empty() && !needs_escapes(&text) && !text.ends_with(' ') {
+                        return self.literal(&text, indent);
+                    }
+                }
                 if needs_escapes(&text) {
                     self.put(&escaped(&text));
                 } else if is_plain(&text, flow) && !(key && text.contains('\n')) {
@@ -211,6 +273,22 @@ impl Writer<'_> {
         }
         self.put(quote);
     }
+}
+
+/// Returns a text without what cannot be seen of it: blanks at the ends of its lines, control characters, tabs.
+fn tidied(text: &str) -> String {
+    let line = |line: &str| {
+        let mut out = String::new();
+        for c in line.chars() {
+            match c {
+                '\t' => out.push_str(&" ".repeat(8 - out.chars().count() % 8)),
+                c if c.is_control() => {}
+                c => out.push(c),
+            }
+        }
+        out.trim_end_matches(' ').to_owned()
+    };
+    text.trim_end().split('\n').map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn float(number: f64) -> String {
@@ -321,4 +399,24 @@ fn is_date(text: &str) -> bool {
     let date =
         (0..4).all(digit) && bytes.get(4) == Some(&b'-') && digit(5) && digit(6) && bytes.get(7) == Some(&b'-') && digit(8) && digit(9);
     date && (text.len() == 10 || matches!(bytes.get(10), Some(b'T' | b't' | b' ')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marked_texts_get_tags_and_lines_are_kept_where_that_is_wanted() {
+        let vault = Value::map([("__ansible_vault", Value::str("$X\n12\n"))]);
+        let value = Value::map([("v", vault.clone()), ("u", Value::map([("__ansible_unsafe", Value::str("{{ x }}"))]))]);
+        let style = Style { block: Some(true), tags: true, ..Style::default() };
+        assert_eq!(write(&value, &style), "u: !unsafe '{{ x }}'\nv: !vault |\n  $X\n  12\n");
+        assert_eq!(write(&Value::list([vault]), &style), "- !vault |\n  $X\n  12\n");
+
+        let value = Value::map([("a", Value::str("one \n\n  two\tx\n\n")), ("b", Value::str(" c\nd"))]);
+        let lines = |tidy| Style { indent: 4, block: Some(true), lines: Some(tidy), ..Style::default() };
+        assert_eq!(write(&value, &lines(true)), "a: |-\n    one\n\n      two   x\nb: |4-\n     c\n    d\n");
+        let kept = write(&Value::map([("a", Value::str("x\n\n"))]), &lines(false));
+        assert_eq!(kept, "a: |+\n    x\n\n");
+    }
 }

@@ -73,7 +73,7 @@ pub(in crate::vars) fn call(run: &Evaluator<'_>, mut arguments: Arguments, list:
     let name = run.text(&arguments.positional.remove(0))?;
     let Some(lookup) = find(&name) else {
         let names = ALL.iter().flat_map(|theme| theme.iter()).map(|lookup| lookup.name);
-        return Err(Diagnostic::error(format!("there is no lookup `{name}`"))
+        return Err(Diagnostic::error(format!("lookup plugin '{name}' not found"))
             .did_you_mean(name.rsplit('.').next().unwrap_or(&name), names)
             .into());
     };
@@ -96,13 +96,13 @@ pub(in crate::vars) fn call(run: &Evaluator<'_>, mut arguments: Arguments, list:
     let errors = request.text("errors").unwrap_or_else(|| "strict".to_owned());
     let found = match (lookup.run)(&mut request) {
         Ok(found) => found,
-        Err(Halt::Error(diagnostic)) if errors != "strict" => {
+        Err(Halt::Error(diagnostic) | Halt::Sealed(diagnostic)) if errors != "strict" => {
             if errors == "warn" {
                 run.engine.world().warn(&diagnostic.message);
             }
             return Ok(Live::Value(if want_list { Value::list([]) } else { Value::Null }));
         }
-        Err(Halt::Error(mut diagnostic)) => {
+        Err(Halt::Error(mut diagnostic) | Halt::Sealed(mut diagnostic)) => {
             if !diagnostic.message.contains(&format!("`{}`", lookup.name)) {
                 diagnostic.message = format!("the lookup `{}` failed: {}", lookup.name, diagnostic.message);
             }

@@ -20,6 +20,8 @@ use super::{Frame, Module};
 pub(in crate::vars) enum Halt {
     /// Something is wrong; the innermost expression adds the place.
     Error(Box<Diagnostic>),
+    /// A vaulted text cannot be decrypted. Only its type can be asked for.
+    Sealed(Box<Diagnostic>),
     /// What is not there was used; the filter, test, call or variable around it is then undefined too.
     Undefined(Rc<Undefined>),
     /// The result depends on what a check cannot know.

@@ -372,15 +372,22 @@ impl Lower<'_> {
     fn call(&mut self, span: minijinja::machinery::Span, node: &mj::Call<'_>) -> Result<Expr, Wrong> {
         let callee = self.boxed(&node.expr)?;
         // What a lookup is given may be templates of its own: `lookup('pipe', 'echo {{ x }}')`.
-        let is_lookup = matches!(&*callee.kind, Kind::Var(name) if matches!(&**name, "lookup" | "query" | "q"));
-        let before = self.templates_in_texts;
-        self.templates_in_texts |= is_lookup;
-        let arguments = self.arguments(&node.args);
-        self.templates_in_texts = before;
-        let arguments = arguments?;
+        let is_lookup = matches!(&node.expr, mj::Expr::Var(name) if matches!(name.id, "lookup" | "query" | "q"));
+        let arguments = if is_lookup { self.looked_up(&node.args)? } else { self.arguments(&node.args)? };
         let at = self.at(span);
         let at = At { start: at.start.min(callee.at.start), ..at };
         Ok(Expr { at, kind: Box::new(Kind::Call { callee, arguments }) })
+    }
+
+    /// Returns the arguments of a lookup: templates in texts count, but not in its name.
+    fn looked_up(&mut self, arguments: &[mj::CallArg<'_>]) -> Result<Vec<Argument>, Wrong> {
+        let (name, others) = arguments.split_at(arguments.len().min(1));
+        let around = std::mem::replace(&mut self.templates_in_texts, false);
+        let mut lowered = self.arguments(name)?;
+        self.templates_in_texts = true;
+        lowered.extend(self.arguments(others)?);
+        self.templates_in_texts = around;
+        Ok(lowered)
     }
 
     fn binary(&mut self, node: &mj::BinOp<'_>) -> Result<Kind, Wrong> {

@@ -64,7 +64,7 @@ impl Evaluator<'_> {
         match lazy {
             Lazy::Unsafe(Text { text, .. }) => Ok(Live::str(text)),
             Lazy::Vault(Text { text, span }) => {
-                let plain = self.engine.world().unvault(text, *span)?;
+                let plain = self.engine.world().unvault(text, *span).map_err(|wrong| Halt::Sealed(Box::new(wrong)))?;
                 self.engine.world().secret(&plain);
                 Ok(Live::Value(Value::Str(plain)))
             }

@@ -325,7 +325,7 @@ impl Evaluator<'_> {
 
     fn include(&self, name: &Live, ignore_missing: bool, with_context: bool, frame: &mut Frame, out: &mut Output) -> Outcome<()> {
         let (template, origin) = match self.load(name) {
-            Err(Halt::Error(_)) if ignore_missing => return Ok(()),
+            Err(Halt::Error(_) | Halt::Sealed(_)) if ignore_missing => return Ok(()),
             other => other?,
         };
         let mut inner = Frame::new(origin);
