@@ -332,8 +332,8 @@ fn branch(depth: usize, text: &str) -> String {
 pub fn plain(value: &Value) -> Value {
     match value {
         Value::Lazy(lazy) => match &**lazy {
-            Lazy::Unsafe(text) if has_template_marks(&text.text) => Value::map([("__ansible_unsafe", Value::str(&text.text))]),
-            Lazy::Template(text) | Lazy::Unsafe(text) => Value::str(&text.text),
+            Lazy::Unsafe(text) => Value::map([("__ansible_unsafe", Value::str(&text.text))]),
+            Lazy::Template(text) => Value::str(&text.text),
             Lazy::Vault(text) => Value::map([("__ansible_vault", Value::str(&text.text))]),
         },
         // A text that looks like a template and is none.
