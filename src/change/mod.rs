@@ -16,6 +16,7 @@ pub mod attributes;
 pub mod bound;
 pub mod carry;
 pub mod destination;
+pub mod dialogue;
 pub mod diff;
 pub mod digest;
 pub mod elasticsearch;
@@ -337,6 +338,8 @@ pub struct Program {
     pub umask: Option<u32>,
     /// Return codes that are no failure; empty: the module decides by the code it gets.
     pub accept: Vec<i32>,
+    /// What it is answered, where it asks on a terminal.
+    pub dialogue: Option<dialogue::Dialogue>,
 }
 
 /// What is known of a host after a change that cannot be foreseen as a whole.

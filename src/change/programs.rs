@@ -6,6 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
 use super::keeper::{self, Note};
-use super::{Failure, Output, Program};
+use super::{Failure, Output, Program, dialogue};
 use crate::value::Value;
 
 /// Bytes that are kept of what a program prints; the rest is read and dropped.
@@ -27,6 +28,12 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// The process groups that run now, so that the agent can end them when its controller is gone.
 static RUNNING: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// As `RUNNING`, of programs that are only asked something: whoever wants to stop need not wait for them.
+static ASKED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// Whether no program is asked anything any more.
+static SILENT: AtomicBool = AtomicBool::new(false);
 
 /// Held while the permission mask differs: it belongs to the whole process.
 static MASK: Mutex<()> = Mutex::new(());
@@ -42,17 +49,57 @@ pub fn end_all() {
     }
 }
 
+/// Ends the programs that are only asked something, and lets no more of them begin.
+pub fn end_asking() {
+    SILENT.store(true, Ordering::SeqCst);
+    for group in lock(&ASKED).iter() {
+        let _ = killpg(Pid::from_raw(*group), Signal::SIGKILL);
+    }
+}
+
+/// Runs a program of which only the answer is wanted, such as that of a lookup.
+///
+/// # Errors
+/// As [`run`]; or nothing is to be asked any more.
+pub fn ask(program: &Program) -> Result<Output, Failure> {
+    let interrupted = || Failure::failed(format!("`{}` was interrupted", shown(&program.argv)));
+    if SILENT.load(Ordering::SeqCst) {
+        return Err(interrupted());
+    }
+    let output = run_among(&ASKED, program, &[])?;
+    if SILENT.load(Ordering::SeqCst) { Err(interrupted()) } else { Ok(output) }
+}
+
 /// Runs a program, with `environment` added to what it inherits, and returns what came of it, whatever its return code.
 ///
 /// # Errors
 /// When it cannot be started, or took longer than its time limit.
 pub fn run(program: &Program, environment: &[(String, String)]) -> Result<Output, Failure> {
+    if let Some(dialogue) = &program.dialogue {
+        return dialogue::run(program, dialogue, environment);
+    }
+    run_among(&RUNNING, program, environment)
+}
+
+/// Notes that a process group runs.
+pub(super) fn begun(group: i32) {
+    keeper::note(&Note::Started(group));
+    lock(&RUNNING).insert(group);
+}
+
+/// Notes that a process group ended.
+pub(super) fn over(group: i32) {
+    lock(&RUNNING).remove(&group);
+    keeper::note(&Note::Ended(group));
+}
+
+fn run_among(running: &Mutex<BTreeSet<i32>>, program: &Program, environment: &[(String, String)]) -> Result<Output, Failure> {
     let started = SystemTime::now();
     keeper::note(&Note::Starting);
     let mut child = spawn(program, environment).inspect_err(|_| keeper::note(&Note::NotStarted))?;
     let group = i32::try_from(child.id()).unwrap_or(0);
     keeper::note(&Note::Started(group));
-    lock(&RUNNING).insert(group);
+    lock(running).insert(group);
     let stdout = child.stdout.take().map(collect);
     let stderr = child.stderr.take().map(collect);
     if let (Some(mut stdin), Some(text)) = (child.stdin.take(), program.stdin.clone()) {
@@ -66,7 +113,7 @@ pub fn run(program: &Program, environment: &[(String, String)]) -> Result<Output
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
         let _ = child.wait();
     }
-    lock(&RUNNING).remove(&group);
+    lock(running).remove(&group);
     keeper::note(&Note::Ended(group));
     let (stdout, stderr) = (finish(stdout), finish(stderr));
     match waited {
@@ -127,7 +174,7 @@ fn no_program(program: &Program) -> Failure {
     Failure::failed(format!("there is no program `{name}` on the host")).with("rc", 2).with("cmd", Value::from(program.argv.clone()))
 }
 
-fn code(status: ExitStatus) -> i32 {
+pub(super) fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default())
 }
 

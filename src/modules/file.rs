@@ -550,7 +550,8 @@ impl File {
             return Err(Failure::argument("src", "src is required for creating new hardlinks"));
         };
         let Some(source) = host.stat(&src, false)? else {
-            return Err(Failure::Missing { path: src, argument: "src".to_owned() });
+            let shown = path.display().to_string();
+            return Err(Failure::failed("src does not exist").with("dest", shown).with("src", src.display().to_string()));
         };
         let mut changes = Vec::new();
         let same = now.is_some_and(|stat| stat.inode == source.inode && stat.device == source.device && stat.kind == source.kind);

@@ -39,6 +39,7 @@ mod elasticsearch_keystore;
 mod elasticsearch_reload_secure_settings;
 mod elasticsearch_remote_cluster;
 mod elasticsearch_remote_info;
+mod expect;
 mod fail;
 mod fetch;
 mod file;
@@ -129,6 +130,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<elasticsearch_reload_secure_settings::ElasticsearchReloadSecureSettings>(),
     Entry::of::<elasticsearch_remote_cluster::ElasticsearchRemoteCluster>(),
     Entry::of::<elasticsearch_remote_info::ElasticsearchRemoteInfo>(),
+    Entry::of::<expect::Expect>(),
     Entry::of::<fail::Fail>(),
     Entry::of::<fetch::Fetch>(),
     Entry::of::<file::File>(),

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
+use crate::change::programs;
 use crate::load::playbook::{Action, Playbook, Task};
 use crate::record::Journal;
 use crate::record::past::Known;
@@ -174,7 +175,7 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
         // This machine may be worked on without being in the inventory.
         run.forget_facts("localhost");
     }
-    let watch = tokio::spawn(watch_for_interrupt(run.clone()));
+    let watch = watch_for_interrupt(&run);
     let mut left: usize = playbooks.iter().map(|playbook| playbook.plays.len()).sum();
     let playbooks = if run.may_touch(playbooks).await { playbooks } else { &[] };
     'all: for playbook in playbooks {
@@ -192,7 +193,7 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
             break;
         }
     }
-    watch.abort();
+    drop(watch);
     run.hands.farewell().await;
 
     let recap = run.recap();
@@ -210,16 +211,29 @@ pub async fn run(playbooks: &[Playbook], settings: Settings, surroundings: Surro
     recap
 }
 
-/// The first Ctrl-C lets running steps end and starts no others; the second ends the programs on the hosts.
-async fn watch_for_interrupt(run: Arc<Run>) {
-    if tokio::signal::ctrl_c().await.is_err() {
-        return;
-    }
-    run.interrupted.store(true, Ordering::SeqCst);
-    run.warn("interrupted: what runs now is brought to its end; press Ctrl-C again to end it at once");
-    if tokio::signal::ctrl_c().await.is_ok() {
-        run.hands.cancel().await;
-    }
+/// The first Ctrl-C lets running steps end and starts no others, and ends lookups, which are no steps; the second ends the
+/// programs on the hosts. It has a thread of its own, as all others may wait for a lookup. What is returned ends it when it goes.
+fn watch_for_interrupt(run: &Arc<Run>) -> tokio::sync::oneshot::Sender<()> {
+    let (watched, over) = tokio::sync::oneshot::channel();
+    let (run, main) = (run.clone(), tokio::runtime::Handle::current());
+    std::thread::spawn(move || {
+        let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+        runtime.block_on(async move {
+            let interrupts = async {
+                if tokio::signal::ctrl_c().await.is_err() {
+                    return;
+                }
+                run.interrupted.store(true, Ordering::SeqCst);
+                run.warn("interrupted: what runs now is brought to its end; press Ctrl-C again to end it at once");
+                programs::end_asking();
+                if tokio::signal::ctrl_c().await.is_ok() {
+                    main.spawn(async move { run.hands.cancel().await });
+                }
+            };
+            tokio::select! { () = interrupts => {}, _ = over => {} }
+        });
+    });
+    watched
 }
 
 impl Run {

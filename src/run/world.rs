@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::change::{Attributes, Before, Change, Content, Host, Mode, Plan, Probe, Program, Request, carry_out, http};
+use crate::change::{Attributes, Before, Change, Content, Host, Mode, Plan, Program, Request, carry_out, http, programs};
 use crate::load::config::Config;
 use crate::report::event::{Event, Listener};
 use crate::run::hands::Hands;
@@ -35,7 +35,7 @@ pub fn piped(command: &str, folder: &Path) -> Result<Vec<u8>, String> {
         chdir: Some(folder.to_owned()).filter(|folder| folder.is_dir()),
         ..Program::default()
     };
-    let output = Host::new().vouched(&program).map_err(|failure| failure.to_string())?;
+    let output = programs::ask(&program).map_err(|failure| failure.to_string())?;
     match output.rc {
         0 => Ok(output.stdout),
         rc => Err(format!("ended with return code {rc}: {}", String::from_utf8_lossy(&output.stderr).trim())),
