@@ -45,8 +45,8 @@ impl Module for Expect {
     const RESTS: bool = false;
     const EXAMPLES: &'static [Example] = &[
         Example {
-            title: "Answer an installer",
-            task: "{command: /opt/app/install, responses: {'[Cc]ontinue\\?': 'yes', 'Port:': '8080'}}",
+            title: "Answer a program that asks for a port",
+            task: "{command: \"sh -c 'printf Port? ; read port'\", responses: {Port: '8080'}}",
             given: &[],
             changes: true,
         },

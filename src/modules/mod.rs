@@ -202,6 +202,7 @@ pub const ONE_WAY: &[&str] = &[
     "cron",
     "debconf",
     "dpkg_selections",
+    "expect",
     "git",
     "hostname",
     "iptables",
