@@ -89,9 +89,9 @@ fn a_missing_role_lists_the_places() {
 #[test]
 fn a_missing_file_lists_the_places() {
     let text = told(&play("copy: {src: nosuch.txt, dest: /tmp/x}"), "", 2);
-    has(&text, &["`nosuch.txt`", "site.yml:5:14", "looked for"]);
+    has(&text, &["'nosuch.txt'", "site.yml:5:14", "looked for"]);
     let site = Site::new().file("site.yml", &play("template: {src: modt.j2, dest: /tmp/x}")).file("templates/motd.j2", "");
-    has(&site.playbook("site.yml").code(2).all(), &["there is no file `modt.j2`", "site.yml:5:18", "did you mean `motd.j2`?"]);
+    has(&site.playbook("site.yml").code(2).all(), &["Could not find or access 'modt.j2'", "site.yml:5:18", "did you mean `motd.j2`?"]);
 }
 
 #[test]
