@@ -9,7 +9,7 @@ use super::command::yes;
 use super::uri::{Access, agent, in_folder};
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::finished;
+use crate::change::destination::{Destination, finished};
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
 use crate::change::{Content, Done, Failure, Plan, Probe, Request, Response};
@@ -157,7 +157,9 @@ impl Module for GetUrl {
         if changes.is_empty() {
             because = "the file is the server's";
         }
-        let plan = self.told(Plan::all(because, changes), &path, Some(&response)).value("elapsed", passed(host, began));
+        let mut plan = self.told(Plan::all(because, changes), &path, Some(&response)).value("elapsed", passed(host, began));
+        let will = Destination::find(host, &path, true, "dest")?.values(host, &Content::Bytes(response.body.clone()), &asked)?;
+        plan.values.extend(will.into_iter().filter(|(name, _)| name.as_str() != Some("checksum")));
         Ok(plan.value("checksum_src", sum("sha1")).value("checksum_dest", before).value("md5sum", sum("md5")))
     }
 

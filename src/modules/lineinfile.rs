@@ -153,10 +153,11 @@ impl Module for LineInFile {
     }
 }
 
-/// `register` also gets the kept copy under the name that this module always had for it: empty where none was made.
+/// `register` also gets the kept copy under the name that this module always had for it.
 fn with_backup(mut values: Map) -> Map {
-    let copy = values.get("backup_file").cloned().unwrap_or_else(|| "".into());
-    values.insert("backup".into(), copy);
+    if let Some(copy) = values.get("backup_file").cloned() {
+        values.insert("backup".into(), copy);
+    }
     values
 }
 
@@ -296,7 +297,8 @@ impl LineInFile {
             ("selevel", self.selevel.is_some()),
             ("attributes", self.attributes.is_some()),
         ]);
-        Ok(Plan { warnings, ..Plan::all(because, changes) })
+        // Where no copy is kept, its name is empty.
+        Ok(Plan { warnings, ..Plan::all(because, changes) }.value("backup", ""))
     }
 }
 

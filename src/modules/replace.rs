@@ -9,7 +9,7 @@ use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, edited, ignored};
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
-use crate::value::{Map, Value, bytes, pattern};
+use crate::value::{Map, bytes, pattern};
 
 /// Replaces every match of a regular expression in a text file. `^` and `$` are the ends of lines, and `.` is no newline.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -105,9 +105,7 @@ impl Module for Replace {
     }
 
     fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
-        let mut values = with_backup(edited(plan.values.clone(), done));
-        values.insert("rc".into(), Value::Int(0));
-        Ok(values)
+        Ok(with_backup(edited(plan.values.clone(), done)))
     }
 }
 
@@ -172,6 +170,6 @@ impl Replace {
             ("selevel", self.selevel.is_some()),
             ("attributes", self.attributes.is_some()),
         ]);
-        Ok(Plan { warnings, ..Plan::all(because, changes) })
+        Ok(Plan { warnings, ..Plan::all(because, changes) }.value("rc", 0))
     }
 }
