@@ -12,6 +12,7 @@ const NAMES: &[(&str, &[&str])] = &[
     ("ansible-doc", &["doc"]),
     ("ansible-inventory", &["inventory"]),
     ("ansible-playbook", &["playbook", "--output", "ansible"]),
+    ("ansible-pull", &["pull"]),
     ("ansible-vault", &["vault"]),
 ];
 

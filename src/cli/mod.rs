@@ -41,6 +41,7 @@ mod moved;
 pub mod person;
 pub mod plan;
 pub mod playbook;
+mod pull;
 mod report;
 pub mod reporting;
 pub mod runs;
@@ -68,6 +69,8 @@ enum Command {
     Playbook(Box<playbook::Arguments>),
     /// Run one task on hosts, without a playbook
     Adhoc(Box<adhoc::Arguments>),
+    /// Fetch a repository of playbooks to this machine, and run them here
+    Pull(pull::Arguments),
     /// Write down what playbooks would do, for somebody to approve
     Plan(Box<plan::Make>),
     /// Show a plan
@@ -150,6 +153,7 @@ pub fn main() -> ExitCode {
     let code = match cli.command {
         Command::Playbook(arguments) => playbook::run(&arguments),
         Command::Adhoc(arguments) => adhoc::run(&arguments),
+        Command::Pull(arguments) => pull::run(&arguments),
         Command::Plan(arguments) => plan::make(&arguments),
         Command::Show(arguments) => show::run(&arguments),
         Command::Apply(arguments) => plan::apply(&arguments),

@@ -66,13 +66,22 @@ impl Config {
         }
         let home = variable("HOME").filter(|home| !home.is_empty());
         let mut config = Self { file: None, warnings, said, home };
-        for setting in settings::ALL.iter().filter(|setting| matches!(setting.default, "True" | "False")) {
+        for setting in settings::ALL {
             let Some(text) = config.text(setting.name) else { continue };
             let is_word = matches!(setting.name, "ANSIBLE_NOCOLOR" | "DEFAULT_VAULT_ID_MATCH");
-            if !is_word && arguments::to_bool(&Value::str(text)).is_none() {
-                let warning = format!("the setting `{}` is `{text}`, which is neither yes nor no; it counts for nothing", setting.name);
-                config.warnings.push(warning);
-            }
+            let is_number = setting.default.parse::<i64>().is_ok() || matches!(setting.name, "DEFAULT_REMOTE_PORT" | "LOG_VERBOSITY");
+            let wrong = match setting.default {
+                "True" | "False" if !is_word && arguments::to_bool(&Value::str(text)).is_none() => "neither yes nor no",
+                _ if is_number && text.parse::<i64>().is_err() => "no whole number",
+                _ => continue,
+            };
+            let origin = match config.said(setting.name).map(|said| &said.origin) {
+                Some(Origin::Variable(name)) => format!("env: {name}"),
+                _ => "the file of settings".to_owned(),
+            };
+            let name = setting.name;
+            let warning = format!("Config '{name}' from '{origin}' has an invalid value: `{text}` is {wrong}, so it counts for nothing");
+            config.warnings.push(warning);
         }
         config
     }
@@ -266,6 +275,7 @@ mod tests {
                 ("ANSIBLE_VAULT_IDENTITY_LIST", "dev@a, prod@b"),
                 ("ANSIBLE_FORKS", "20"),
                 ("ANSIBLE_FORCE_COLOR", "maybe"),
+                ("ANSIBLE_TIMEOUT", "soon"),
             ],
             "[defaults]\n# not this\nforks = 7\nremote_user: ops ; the user\n[tags]\nrun = a,\n  b\nnonsense\n",
         );
@@ -275,7 +285,9 @@ mod tests {
         assert_eq!((config.number("DEFAULT_FORKS"), config.text("DEFAULT_REMOTE_USER")), (Some(20), Some("ops")));
         assert_eq!(config.list("TAGS_RUN"), ["a", "b"]);
         assert_eq!(config.variable("ANSIBLE_REMOTE_USER").as_deref(), Some("ops"));
-        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+        assert_eq!(config.warnings.len(), 3, "{:?}", config.warnings);
+        let told = "Config 'DEFAULT_TIMEOUT' from 'env: ANSIBLE_TIMEOUT' has an invalid value: `soon` is no whole number";
+        assert!(config.warnings.iter().any(|warning| warning.starts_with(told)), "{:?}", config.warnings);
         assert_eq!(with(&[("ANSIBLE_INVENTORY", "a,b")], "").inventory(), ["a", "b"]);
         assert_eq!(with(&[("ANSIBLE_INVENTORY", "a,b,")], "").inventory(), ["a,b,"]);
     }

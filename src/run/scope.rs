@@ -102,13 +102,14 @@ impl Run {
         scope.push_all(Level::RoleParameters, parameters);
         scope.push(Level::TaskVars, task.map(|task| task.keywords.vars.clone()).unwrap_or_default());
         // The task's own host has an address, its name, where the inventory gives none.
-        scope.push(
-            Level::CommandLine,
-            Arc::new(Map::from_iter([
-                ("ansible_host".into(), Value::str(host)),
-                ("ansible_managed".into(), Value::text(&self.settings.managed, stage.play.span)),
-            ])),
-        );
+        let mut given = Map::from_iter([
+            ("ansible_host".into(), Value::str(host)),
+            ("ansible_managed".into(), Value::text(&self.settings.managed, stage.play.span)),
+        ]);
+        if let Some(password) = &self.settings.password {
+            given.insert("ansible_password".into(), Value::str(password.reveal()));
+        }
+        scope.push(Level::CommandLine, Arc::new(given));
         scope.set_magic(Arc::new(magic));
         if !stage.play.vars_files.is_empty() {
             let (files, _) = self.vars_files(stage, &TaskVariables::over(scope.clone()));
