@@ -297,3 +297,39 @@ fn a_variable_of_another_host_that_uses_what_is_undefined_is_undefined() {
     assert_eq!(told.first().map(String::as_str), Some("none"));
     assert!(!told[1..].contains(&"none".to_owned()), "a part that is undefined is not the whole: {told:?}");
 }
+
+#[test]
+fn what_is_wrong_in_an_included_file_is_not_rescued_but_a_missing_file_is() {
+    let site = |file: &str| play(&format!("  - block:\n    - include_tasks: {file}\n    rescue:\n    - debug: msg=rescued\n"));
+    let wrong = report(&[("site.yml", &site("a.yml")), ("a.yml", "- debug: msg=before\n- no.such.module:\n")], "site.yml");
+    assert!(wrong.contains("fatal: [localhost]: FAILED!") && wrong.contains("failed=1"), "{wrong}");
+    assert!(!wrong.contains("rescued\"") && !wrong.contains("\"msg\": \"before\""), "{wrong}");
+    let missing = report(&[("site.yml", &site("b.yml"))], "site.yml");
+    assert!(missing.contains("\"msg\": \"rescued\"") && missing.contains("rescued=1"), "{missing}");
+}
+
+#[test]
+fn an_unsafe_text_is_no_condition_and_names_no_variable() {
+    says(
+        "  - debug: {}\n    when: !unsafe 1 == 1\n    ignore_errors: true\n    register: a\n  - debug: {var: !unsafe a}\n    ignore_errors: true\n    register: b\n  - debug: {msg: \"{{ a is failed }} {{ b is failed }} {{ text }} {{ b.msg is search('untrusted') }}\"}\n    vars: {text: !unsafe plain}\n",
+        &["\"msg\": \"True True plain True\""],
+    );
+}
+
+#[test]
+fn the_texts_that_a_lookup_is_given_may_be_templates() {
+    says(
+        "  - debug: {msg: \"{{ lookup('pipe', 'echo {{ a }}') }} {{ query('list', ['{{ a }}', 'b']) }}\"}\n    vars: {a: hi}\n",
+        &["\"msg\": \"hi [['hi', 'b']]\""],
+    );
+}
+
+#[test]
+fn the_switches_of_an_included_role_may_be_templates_or_left_out() {
+    let spec = "argument_specs: {main: {options: {n: {type: int}}}}\n";
+    let site =
+        play("  - include_role: {name: r, tasks_from: \"{{ omit }}\", rolespec_validate: \"{{ false | bool }}\"}\n    vars: {n: many}\n");
+    let files = [("site.yml", site.as_str()), ("roles/r/tasks/main.yml", "- debug: msg=hi\n"), ("roles/r/meta/argument_specs.yml", spec)];
+    let report = report(&files, "site.yml");
+    assert!(report.contains("\"msg\": \"hi\"") && report.contains("failed=0"), "{report}");
+}
