@@ -92,7 +92,7 @@ impl Author {
     fn module(&mut self, task: &mut Map<String, Value>) {
         let path = self.path();
         let state = |word: &str| json!(word);
-        let (name, arguments) = match self.random.random_range(0..22) {
+        let (name, arguments) = match self.random.random_range(0..23) {
             0..3 => {
                 let mut copy = json!({"content": self.text(), "dest": path});
                 if self.maybe(0.4) {
@@ -167,7 +167,8 @@ impl Author {
                 self.facts.push(fact.clone());
                 ("set_fact", json!({fact: value}))
             }
-            20 => ("assert", json!({"that": [self.condition()]})),
+            20 => ("fetch", json!({"src": path, "dest": "{{ playbook_dir }}/fetched/", "fail_on_missing": self.maybe(0.5)})),
+            21 => ("assert", json!({"that": [self.condition()]})),
             _ => {
                 let word = self.one(&["present", "absent"]);
                 if self.maybe(0.5) {
@@ -307,7 +308,7 @@ fn compared(seed: u64) -> (Vec<String>, usize, usize) {
     let before = picture(&host);
     let check = site.playbook("site.yml --check --diff --output json");
     let mut wrong = Vec::new();
-    if picture(&host) != before {
+    if picture(&host) != before || site.exists("fetched") {
         wrong.push("the check changed something".to_owned());
     }
     let run = site.playbook("site.yml --diff --output json");
