@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted, missing};
-use crate::change::destination::{described, finished, ignored};
+use crate::change::destination::{Destination, described, finished, ignored};
 use crate::change::probe::{FileKind, Stat};
 use crate::change::{Attributes, Before, Change, Content, Done, Effect, Failure, Output, Plan, Probe, Program};
 use crate::value::{Map, Value};
@@ -458,8 +458,9 @@ impl File {
             let mut attributes = self.asked(host, None, FileKind::File)?;
             attributes.mtime = attributes.mtime.filter(|_| self.modification_time.as_deref() != Some("now"));
             attributes.atime = attributes.atime.filter(|_| self.access_time.as_deref() != Some("now"));
+            // A link that leads nowhere is followed too: what it names is made.
             let change = Change::Write {
-                path: path.to_owned(),
+                path: Destination::find(host, path, self.follow, "path")?.path,
                 before: Before::Absent,
                 after: Content::Bytes(Vec::new()),
                 attributes,
