@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use futures_util::future::Either;
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 
 use crate::load::playbook::{Action, Task};
@@ -155,19 +156,19 @@ impl Run {
                 own: Map::new(),
                 redone: 0,
             };
-            let throttle = throttle.clone();
-            // The hosts get their turns in their own order, whatever thread looks after them.
-            let mut turn = Box::pin(self.forks.clone().acquire_owned());
-            let turn = match std::future::poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await {
-                Poll::Ready(now) => Either::Left(std::future::ready(now)),
-                Poll::Pending => Either::Right(turn),
+            // The hosts get their turns in their own order, whatever thread looks after them; also so that none holds one of the
+            // two that another waits for with the other.
+            let own = match &throttle {
+                Some(throttle) => Some(queued(throttle).await),
+                None => None,
             };
+            let one_of_all = queued(&self.forks).await;
             steps.spawn(async move {
-                let _own = match &throttle {
-                    Some(throttle) => throttle.acquire().await.ok(),
+                let _own = match own {
+                    Some(own) => own.await.ok(),
                     None => None,
                 };
-                let _one_of_all = turn.await;
+                let _one_of_all = one_of_all.await;
                 let ended = step.perform().await;
                 (step, ended)
             });
@@ -353,6 +354,15 @@ impl Run {
             self.tell(Event::PlayStopped { why: format!("{lost} of {} hosts have failed, more than {share} percent", batch.len()) });
             stage.break_off();
         }
+    }
+}
+
+/// Takes a place in the queue of a semaphore now, and returns what waits for its turn.
+async fn queued(semaphore: &Arc<Semaphore>) -> impl Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send + use<> {
+    let mut turn = Box::pin(semaphore.clone().acquire_owned());
+    match std::future::poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await {
+        Poll::Ready(now) => Either::Left(std::future::ready(now)),
+        Poll::Pending => Either::Right(turn),
     }
 }
 
