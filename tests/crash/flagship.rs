@@ -118,7 +118,7 @@ impl Flagship {
         let began = Instant::now();
         let mut left = kills;
         while left > 0 {
-            left -= self.round(a_round.min(left), Self::plan).min(left);
+            left -= self.round(a_round.min(left)).min(left);
         }
         self.tell(began);
     }
@@ -142,14 +142,7 @@ impl Flagship {
         assert!(faults.is_empty(), "{} of {} rounds ended wrong\n\n{}", faults.len(), self.rounds, faults.join("\n\n"));
     }
 
-    /// Kills the controller at every boundary: each resumed run gets one step further.
-    pub fn each_boundary(&mut self) {
-        let began = Instant::now();
-        let _ = self.round(usize::MAX, |_| (Target::Controller, Moment::Boundary(1)));
-        self.tell(began);
-    }
-
-    fn round(&mut self, kills: usize, plan: impl Fn(&mut Self) -> (Target, Moment)) -> usize {
+    fn round(&mut self, kills: usize) -> usize {
         let mut scene = Scene::new().expect("sshd");
         self.rounds += 1;
         let (mut killed, mut quiet, mut last) = (0, 0, None);
@@ -158,7 +151,7 @@ impl Flagship {
             let running = scene.begin();
             self.runs += 1;
             let ended = if killed < kills {
-                let (target, moment) = plan(self);
+                let (target, moment) = self.plan();
                 let (struck, ended) = self.strike(&mut scene, running, target, moment);
                 killed += struck;
                 quiet += usize::from(struck == 0);

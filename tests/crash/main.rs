@@ -342,13 +342,6 @@ fn a_kill_at_every_boundary() {
 }
 
 #[test]
-#[ignore = "takes long: a run for each of its steps"]
-fn a_kill_of_the_flagship_at_every_boundary() {
-    let Some(mut flagship) = flagship::Flagship::new(1) else { return };
-    flagship.each_boundary();
-}
-
-#[test]
 fn the_flagship_that_is_killed_ends_as_one_that_is_not() {
     let Some(mut flagship) = flagship::Flagship::new(number("WINDLASS_SEED", 1)) else { return };
     flagship.all(3, 3);
