@@ -12,7 +12,7 @@ use crate::change::{
 use crate::value::{Map, Value};
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
-pub const VERSION: u32 = 6;
+pub const VERSION: u32 = 7;
 
 /// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
 pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;

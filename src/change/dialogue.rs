@@ -7,14 +7,13 @@ use std::time::{Duration, Instant, SystemTime};
 
 use fancy_regex::Regex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{Signal, killpg};
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
-use nix::unistd::Pid;
 use pty_process::Size;
 use pty_process::blocking::{Command, Pty};
 use serde::{Deserialize, Serialize};
 
-use super::{Failure, Output, Program, programs};
+use super::programs::{self, Noted};
+use super::{Failure, Output, Program};
 use crate::value::pattern;
 
 /// How long is waited for more output at a time, to see whether the program ended.
@@ -88,16 +87,18 @@ pub(super) fn run(program: &Program, dialogue: &Dialogue, environment: &[(String
     if let Some(folder) = &program.chdir {
         command = command.current_dir(folder);
     }
-    let mut child = command.spawn(pts).map_err(|error| cannot(&error))?;
-    let group = i32::try_from(child.id()).unwrap_or(0);
-    programs::begun(group);
+    let (mut child, group) = Noted::start(|| {
+        let child = command.spawn(pts).map_err(|error| cannot(&error))?;
+        let process = child.id();
+        Ok((child, process))
+    })?;
     let mut talk = Talk { pty, heard: Vec::new(), open: 0 };
     let told = talk.all(&mut questions, dialogue.patience.map(Duration::from_secs), || child.try_wait().ok().flatten());
     if !matches!(told, Told::Ended) {
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        group.kill();
     }
     let status = child.wait();
-    programs::over(group);
+    group.over();
     let Ok(stdout) = String::from_utf8(talk.heard) else {
         return Err(Failure::failed("Refusing to deserialize an invalid UTF8 string value: the program printed what is no text"));
     };

@@ -81,25 +81,46 @@ pub fn run(program: &Program, environment: &[(String, String)]) -> Result<Output
     run_among(&RUNNING, program, environment)
 }
 
-/// Notes that a process group runs.
-pub(super) fn begun(group: i32) {
-    keeper::note(&Note::Started(group));
-    lock(&RUNNING).insert(group);
+/// A process group that is noted for as long as it runs: here, and by the keeper.
+pub(super) struct Noted {
+    group: i32,
+    running: &'static Mutex<BTreeSet<i32>>,
 }
 
-/// Notes that a process group ended.
-pub(super) fn over(group: i32) {
-    lock(&RUNNING).remove(&group);
-    keeper::note(&Note::Ended(group));
+impl Noted {
+    /// Starts a program with `start`, which returns it and its process.
+    pub(super) fn start<T>(start: impl FnOnce() -> Result<(T, u32), Failure>) -> Result<(T, Self), Failure> {
+        Self::among(&RUNNING, start)
+    }
+
+    fn among<T>(running: &'static Mutex<BTreeSet<i32>>, start: impl FnOnce() -> Result<(T, u32), Failure>) -> Result<(T, Self), Failure> {
+        keeper::note(&Note::Starting);
+        let (child, process) = start().inspect_err(|_| keeper::note(&Note::NotStarted))?;
+        let group = i32::try_from(process).unwrap_or(0);
+        keeper::note(&Note::Started(group));
+        lock(running).insert(group);
+        Ok((child, Self { group, running }))
+    }
+
+    /// Ends the group at once.
+    pub(super) fn kill(&self) {
+        let _ = killpg(Pid::from_raw(self.group), Signal::SIGKILL);
+    }
+
+    /// Notes that it ended.
+    pub(super) fn over(self) {
+        lock(self.running).remove(&self.group);
+        keeper::note(&Note::Ended(self.group));
+    }
 }
 
-fn run_among(running: &Mutex<BTreeSet<i32>>, program: &Program, environment: &[(String, String)]) -> Result<Output, Failure> {
+fn run_among(running: &'static Mutex<BTreeSet<i32>>, program: &Program, environment: &[(String, String)]) -> Result<Output, Failure> {
     let started = SystemTime::now();
-    keeper::note(&Note::Starting);
-    let mut child = spawn(program, environment).inspect_err(|_| keeper::note(&Note::NotStarted))?;
-    let group = i32::try_from(child.id()).unwrap_or(0);
-    keeper::note(&Note::Started(group));
-    lock(running).insert(group);
+    let (mut child, group) = Noted::among(running, || {
+        let child = spawn(program, environment)?;
+        let process = child.id();
+        Ok((child, process))
+    })?;
     let stdout = child.stdout.take().map(collect);
     let stderr = child.stderr.take().map(collect);
     if let (Some(mut stdin), Some(text)) = (child.stdin.take(), program.stdin.clone()) {
@@ -110,11 +131,10 @@ fn run_among(running: &Mutex<BTreeSet<i32>>, program: &Program, environment: &[(
     }
     let waited = wait(&mut child, program.timeout.map(Duration::from_secs));
     if !matches!(waited, Ok(Some(_))) {
-        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+        group.kill();
         let _ = child.wait();
     }
-    lock(running).remove(&group);
-    keeper::note(&Note::Ended(group));
+    group.over();
     let (stdout, stderr) = (finish(stdout), finish(stderr));
     match waited {
         Ok(Some(status)) => Ok(Output { rc: code(status), stdout, stderr, start: seconds(started), end: seconds(SystemTime::now()) }),
