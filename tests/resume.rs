@@ -171,3 +171,40 @@ fn a_journal_holds_no_secret_and_shows_that_it_was_changed() {
     let told = site.run(["resume"]).code(1);
     assert!(told.stderr.contains("it was changed") || told.stderr.contains("is damaged"), "{}", told.stderr);
 }
+
+#[test]
+fn what_a_role_is_given_wrongly_is_in_the_record_and_is_right_when_the_run_is_resumed() {
+    let playbook = "- hosts: localhost\n  gather_facts: false\n  roles: [{role: r, size: wrong}]\n  tasks:\n    - command: test -e go\n";
+    let site = Site::new()
+        .file("site.yml", playbook)
+        .file("roles/r/meta/argument_specs.yml", "argument_specs: {main: {options: {size: {type: int}}}}\n")
+        .file("roles/r/tasks/main.yml", "- debug: msg={{ size }}\n");
+    let _ = site.playbook("site.yml").code(2);
+    let shown = site.run(["report"]).success();
+    assert!(shown.stdout.contains("the role `r` is used wrongly"), "{}", shown.stdout);
+
+    site.write("site.yml", &playbook.replace("wrong", "80"));
+    let _ = site.run(["resume", "--changed-files"]).code(2);
+    site.write("go", "");
+    let resumed = site.run(["resume", "--changed-files", "--output", "json"]).success();
+    assert_eq!(earlier(&resumed.stdout), [true, true, false], "{}", resumed.stdout);
+    let shown = site.run(["report"]).success();
+    assert!(!shown.stdout.contains("used wrongly"), "{}", shown.stdout);
+}
+
+/// Returns of each result whether it is told to be that of an earlier part of the run.
+fn earlier(stdout: &str) -> Vec<bool> {
+    let events = stdout.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    events.filter(|event| event["event"] == "result").map(|event| event["earlier"] == true).collect()
+}
+
+#[test]
+fn programs_are_told_which_steps_were_done_earlier_also_of_those_that_are_hidden() {
+    let playbook =
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - shell: echo one\n      no_log: true\n    - shell: test -e go\n";
+    let site = Site::new().file("site.yml", playbook);
+    let _ = site.playbook("site.yml").code(2);
+    site.write("go", "");
+    let resumed = site.run(["resume", "--output", "json"]).success();
+    assert_eq!(earlier(&resumed.stdout), [true, false], "{}", resumed.stdout);
+}

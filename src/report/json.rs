@@ -96,7 +96,9 @@ pub fn status_word(status: Status) -> &'static str {
 
 fn merged(mut fields: Json, result: &TaskResult, output: &Output) -> Json {
     let more = if result.no_log {
-        json!({"status": status_word(result.status), "no_log": true, "ignored": result.ignored, "check": result.check})
+        json!({
+            "status": status_word(result.status), "no_log": true, "ignored": result.ignored, "check": result.check, "earlier": result.earlier,
+        })
     } else {
         let mut values = result.values.clone();
         for name in ["exception", "failed_when_suppressed_exception", "invocation"] {

@@ -16,7 +16,8 @@ use crate::value::{Map, Value, arguments, specification};
 use crate::vars::{Engine, Variables};
 
 impl Run {
-    /// Checks a role's arguments on each host, as a task of its own.
+    /// Checks a role's arguments on each host, as a task of its own. They are looked at also where an earlier part of the run found them
+    /// right, as secrets may be among them.
     pub(super) async fn check_arguments(
         self: &Arc<Self>,
         stage: &Arc<Stage>,
@@ -51,12 +52,15 @@ impl Run {
         });
         let mut failed = Vec::new();
         for host in &hosts {
-            let ended = {
+            let key = self.step_key(&task, "validate_argument_spec", host);
+            let mut ended = {
                 let variables = self.variables(stage, frame, Some(&task), host);
                 let engine = self.engine(&self.search(stage, frame, &task));
                 let given = given(&data, &engine, &variables, &self.redactor);
                 self.judged_arguments(r#use, role, options, &data, given)
             };
+            ended.result.earlier = ended.result.status == Status::Ok && self.known.has(host, &key.text);
+            ended.key = Some(key);
             if self.settle(stage, &task, frame, &name, host, std::slice::from_ref(host), ended).await {
                 failed.push(host.clone());
             }
