@@ -1,39 +1,37 @@
 //! The flagship playbook over OpenSSH on three and three hosts: its controller, agents, sshd or links are killed, and it is
 //! resumed until it is done. In the end hosts and clusters are, but for what is made anew each time, as after a run that nothing disturbed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::Rng as _;
 use serde_json::Value;
 use windlass::formats::certificates::Certificate;
 use windlass::formats::pkcs12;
 
 use crate::demo::{OpenSsh, Stage, WINDLASS, has_agents, kill_agents};
+use crate::look::differences;
+use crate::record::Record;
 use crate::relay::Relay;
+use crate::rounds::{self, Round, Rounds, Target};
 use crate::running::{Ended, Moment, Running};
-
-/// Whoever waits longer than this for a run to end gives it up.
-const PATIENCE: Duration = Duration::from_secs(240);
-
-/// How often a run may be resumed without any kill before it has to be done.
-const RESUMES: usize = 5;
 
 /// The nodes.
 const NODES: &[&str] = &["es-berlin-1", "es-berlin-2", "es-berlin-3", "es-frankfurt-1", "es-frankfurt-2", "es-frankfurt-3"];
 
-/// What is killed.
+/// A run that is killed as soon as it has recorded a step has recorded no more than so many: a task on each node, and perhaps one more.
+const FEW: usize = 2 * NODES.len();
+
+/// What is killed besides the controller.
 #[derive(Clone, Copy, Debug)]
-enum Target {
-    Controller,
+enum Part {
     Agent(&'static str),
     Sshd(&'static str),
     /// Nothing gets through for a moment.
@@ -47,15 +45,12 @@ type State = BTreeMap<String, String>;
 
 /// Kills, and compares.
 pub struct Flagship {
-    random: StdRng,
+    rounds: Rounds,
+    /// What there is after a run that nothing disturbed, and the steps in its record.
     wanted: State,
-    takes: Duration,
-    steps: usize,
-    kills: BTreeMap<&'static str, usize>,
-    rounds: usize,
-    runs: usize,
+    steps: State,
     restarts: usize,
-    faults: Vec<String>,
+    killed_elsewhere: usize,
 }
 
 /// One site, with its servers.
@@ -77,23 +72,63 @@ impl Scene {
         Some(Self { stage, servers, links, flags })
     }
 
+    fn state(&self) -> PathBuf {
+        self.stage.site.folder.join("journals")
+    }
+
     fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(WINDLASS);
         command.args(words).current_dir(self.stage.site.project()).stdin(Stdio::null());
-        command.env_remove("SSH_AUTH_SOCK").env("WINDLASS_STATE", self.stage.site.folder.join("journals"));
+        command.env_remove("SSH_AUTH_SOCK").env("WINDLASS_STATE", self.state());
         command
     }
 
-    /// Begins the run, or goes on with it.
+    /// Returns the steps in the record: by host and key, how each ended.
+    fn steps(&self) -> State {
+        let mut record = Record::new(&self.state());
+        record.steps().iter().map(|((host, key), status)| (plain(&self.stage, &format!("{host} {key}")), status.clone())).collect()
+    }
+}
+
+impl rounds::Scene for Scene {
+    type Part = Part;
+
+    const PATIENCE: Duration = Duration::from_secs(240);
+
+    const RESUMES: usize = 5;
+
+    const WRONG_HERE: &[&str] = &["nobody knows how far"];
+
     fn begin(&self) -> Running {
-        let begun = fs::read_dir(self.stage.site.folder.join("journals/runs")).into_iter().flatten().flatten();
-        let has_begun = begun.into_iter().any(|run| fs::read_to_string(run.path().join("journal")).is_ok_and(|text| text.contains('\n')));
-        if has_begun {
-            return Running::start(self.command(&["resume", "--output", "json"]));
+        let record = Record::new(&self.state());
+        if record.has_begun() {
+            return Running::start(self.command(&["resume", "--output", "json"]), record);
         }
         let mut command = self.command(&["playbook", "-i", "inventory/demo", "--output", "json", "playbooks/remote-cluster.yml"]);
         command.args(&self.flags);
-        Running::start(command)
+        Running::start(command, record)
+    }
+
+    fn hit(&mut self, part: Part, _: &Running) -> Option<&'static str> {
+        match part {
+            Part::Agent(node) => (kill_agents(&self.stage, node) > 0).then_some("agent"),
+            Part::Sshd(node) => {
+                self.servers.kill(node);
+                Some("sshd")
+            }
+            Part::Held(node) => {
+                self.links[node].hold(Duration::from_millis(700));
+                Some("link held")
+            }
+            Part::Link(node) => {
+                self.links[node].cut(Duration::from_millis(300));
+                Some("link")
+            }
+        }
+    }
+
+    fn look(&mut self, _: &Ended) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -102,138 +137,73 @@ impl Flagship {
     pub fn new(seed: u64) -> Option<Self> {
         let scene = Scene::new()?;
         let began = Instant::now();
-        let ended = scene.begin().finish(PATIENCE);
+        let ended = rounds::Scene::begin(&scene).finish(<Scene as rounds::Scene>::PATIENCE);
         let takes = began.elapsed();
         assert_eq!(ended.code, Some(0), "{ended}");
         let (wanted, faults) = look(&scene.stage);
         assert!(faults.is_empty(), "{faults:#?}");
         assert_eq!(scene.stage.restarts(), NODES.len());
-        let random = StdRng::seed_from_u64(seed);
-        let (kills, steps, faults) = (BTreeMap::new(), ended.steps(), Vec::new());
-        Some(Self { random, wanted, takes, steps, kills, rounds: 0, runs: 0, restarts: 0, faults })
+        let steps = scene.steps();
+        assert_eq!(steps.len(), ended.steps(), "each step is in the record");
+        let rounds = Rounds::new(seed, takes, steps.len());
+        Some(Self { rounds, wanted, steps, restarts: 0, killed_elsewhere: 0 })
     }
 
     /// Kills so often in all, and tells the numbers.
     pub fn all(&mut self, kills: usize, a_round: usize) {
-        let began = Instant::now();
         let mut left = kills;
         while left > 0 {
-            left -= self.round(a_round.min(left)).min(left);
+            left -= self.round(a_round.min(left), plan).killed().min(left);
         }
-        self.tell(began);
+        self.tell();
+    }
+
+    /// Kills the controller so often, all over the run: each time some more steps are done.
+    pub fn here_and_there(&mut self, kills: usize) {
+        let round = self.round(kills, |rounds| (Target::Controller, Moment::Recorded(rounds.random.random_range(30..60))));
+        self.tell();
+        assert!(round.killed() > kills / 2, "it was killed {} times only", round.killed());
+    }
+
+    /// Kills the controller after every step: each run is killed as soon as it has told of a step, and the next as soon as
+    /// there is one more in the record.
+    pub fn each_step(&mut self) {
+        let mut goes_on = true;
+        let round = self.round(usize::MAX, |_| {
+            goes_on = !goes_on;
+            (Target::Controller, if goes_on { Moment::Recorded(1) } else { Moment::Told(1) })
+        });
+        self.tell();
+        eprintln!(
+            "it was killed after {} of {} steps, and {} times before what was told was in the record; no run added more than {} steps",
+            round.boundaries.len(),
+            self.steps.len(),
+            round.unrecorded,
+            round.most
+        );
+        assert!(round.most <= FEW, "a run recorded {} steps before it was killed", round.most);
+        let widest = round.boundaries.iter().zip(round.boundaries.iter().skip(1)).map(|(one, next)| next - one).max();
+        assert!(widest.is_some_and(|widest| widest <= FEW), "{:?}", round.boundaries);
     }
 
     /// Tells the numbers, and fails where anything was wrong.
-    fn tell(&self, began: Instant) {
-        let kills: usize = self.kills.values().sum();
-        eprintln!(
-            "flagship: {kills} kills in {} rounds and {} runs, {:.0} s: {:?}; nodes restarted {} times in {} rounds (once each is {}); undisturbed, the run has {} steps and takes {:.1} s",
-            self.rounds,
-            self.runs,
-            began.elapsed().as_secs_f64(),
-            self.kills,
-            self.restarts,
-            self.rounds,
-            self.rounds * NODES.len(),
-            self.steps,
-            self.takes.as_secs_f64()
-        );
-        let faults = &self.faults;
-        assert!(faults.is_empty(), "{} of {} rounds ended wrong\n\n{}", faults.len(), self.rounds, faults.join("\n\n"));
+    fn tell(&self) {
+        self.rounds
+            .tell(&format!("{} restarts, and {} kills that may have been the cause of one more", self.restarts, self.killed_elsewhere));
     }
 
-    fn round(&mut self, kills: usize) -> usize {
+    /// Kills up to so often, and compares the end with that of the run that nothing disturbed.
+    fn round(&mut self, kills: usize, plan: impl FnMut(&mut Rounds) -> (Target<Part>, Moment)) -> Round {
         let mut scene = Scene::new().expect("sshd");
-        self.rounds += 1;
-        let (mut killed, mut quiet, mut last) = (0, 0, None);
-        let (mut story, mut faults) = (vec![format!("round {}", self.rounds)], Vec::new());
-        while last != Some(0) {
-            let running = scene.begin();
-            self.runs += 1;
-            let ended = if killed < kills {
-                let (target, moment) = self.plan();
-                let (struck, ended) = self.strike(&mut scene, running, target, moment);
-                killed += struck;
-                quiet += usize::from(struck == 0);
-                story.push(format!("{target:?} {moment:?} killed {struck}: {ended}"));
-                ended
-            } else {
-                quiet += 1;
-                let ended = running.finish(PATIENCE);
-                story.push(format!("resumed: {ended}"));
-                ended
-            };
-            for wrong in ["panicked", "windlass itself broke", "LATE:", "which is not windlass", "is held by", "nobody knows how far"] {
-                if ended.errors.contains(wrong) || ended.events.iter().any(|event| event.to_string().contains(wrong)) {
-                    faults.push(format!("a run says `{wrong}`"));
-                }
-            }
-            if quiet > RESUMES {
-                faults.push(format!("it is not done after {RESUMES} resumes"));
-                break;
-            }
-            last = ended.code;
-        }
-        self.judge(&scene, faults, &story);
-        killed
-    }
-
-    fn plan(&mut self) -> (Target, Moment) {
-        let node = NODES[self.random.random_range(0..NODES.len())];
-        let target = match self.random.random_range(0..10) {
-            0..=3 => Target::Controller,
-            4..=5 => Target::Agent(node),
-            6..=7 => Target::Sshd(node),
-            8 => Target::Held(node),
-            _ => Target::Link(node),
-        };
-        let moment = if self.random.random_bool(0.6) {
-            Moment::Boundary(self.random.random_range(1..=self.steps / 6))
-        } else {
-            Moment::After(self.takes.mul_f64(self.random.random_range(0.05..0.5)))
-        };
-        (target, moment)
-    }
-
-    /// Waits for the moment, kills, and waits for the end; where the controller lives on, it is often killed a little later.
-    fn strike(&mut self, scene: &mut Scene, mut running: Running, target: Target, moment: Moment) -> (usize, Ended) {
-        if !running.wait_for(moment, PATIENCE) {
-            return (0, running.finish(PATIENCE));
-        }
-        let name = match target {
-            Target::Controller => {
-                running.kill();
-                "controller"
-            }
-            Target::Agent(node) => match kill_agents(&scene.stage, node) {
-                0 => return (0, running.finish(PATIENCE)),
-                _ => "agent",
-            },
-            Target::Sshd(node) => {
-                scene.servers.kill(node);
-                "sshd"
-            }
-            Target::Held(node) => {
-                scene.links[node].hold(Duration::from_millis(700));
-                "link held"
-            }
-            Target::Link(node) => {
-                scene.links[node].cut(Duration::from_millis(300));
-                "link"
-            }
-        };
-        *self.kills.entry(name).or_default() += 1;
-        let later = Moment::After(self.takes.mul_f64(self.random.random_range(0.01..0.3)));
-        if !matches!(target, Target::Controller) && self.random.random_bool(0.6) && running.wait_for(later, PATIENCE) {
-            running.kill();
-            *self.kills.entry("controller").or_default() += 1;
-            return (2, running.finish(PATIENCE));
-        }
-        (1, running.finish(PATIENCE))
+        let mut round = self.rounds.round(&mut scene, kills, plan);
+        self.judge(&scene, &mut round);
+        self.rounds.close(&round);
+        round
     }
 
     /// Compares hosts and clusters with those of the run that nothing disturbed.
-    fn judge(&mut self, scene: &Scene, mut faults: Vec<String>, story: &[String]) {
+    fn judge(&mut self, scene: &Scene, round: &mut Round) {
+        let faults = &mut round.faults;
         // What a killed part of the run left at work has a while to end.
         let until = Instant::now() + Duration::from_secs(30);
         while has_agents(&scene.stage) && Instant::now() < until {
@@ -244,27 +214,51 @@ impl Flagship {
         }
         let (state, more) = look(&scene.stage);
         faults.extend(more);
-        let names: BTreeSet<_> = self.wanted.keys().chain(state.keys()).collect();
-        for name in names.into_iter().filter(|name| self.wanted.get(*name) != state.get(*name)) {
-            faults.push(format!("{name}: wanted {:?}, found {:?}", self.wanted.get(name), state.get(name)));
-        }
-        let restarts = scene.stage.restarts();
-        self.restarts += restarts;
-        if restarts < NODES.len() {
-            faults.push(format!("only {restarts} restarts of {} nodes", NODES.len()));
-        }
+        faults.extend(differences(&self.wanted, &state));
         let verified = scene.command(&["runs", "verify"]).output().expect("windlass starts");
         let told = String::from_utf8_lossy(&verified.stdout).into_owned() + &String::from_utf8_lossy(&verified.stderr);
         if !verified.status.success() || !told.contains("unbroken") {
             faults.push(format!("the record is not whole: {told}"));
         }
-        if let Some(secret) = scene.stage.secrets().iter().find(|secret| story.iter().any(|part| part.contains(*secret))) {
+        if let Some(secret) = scene.stage.secrets().iter().find(|secret| round.story.iter().any(|part| part.contains(*secret))) {
             faults.push(format!("the secret {secret} was told"));
         }
-        if !faults.is_empty() {
-            self.faults.push(format!("{}\n\n{}", faults.join("\n"), story.join("\n")));
+        self.judge_steps(scene, round);
+    }
+
+    /// A controller that dies is no reason to do anything twice: its hosts know what they did. Where a host fails, the block that it
+    /// fails in is done again, the restart in it too.
+    fn judge_steps(&mut self, scene: &Scene, round: &mut Round) {
+        let restarted = scene.stage.restarted();
+        let elsewhere = round.killed_elsewhere();
+        self.restarts += scene.stage.restarts();
+        self.killed_elsewhere += elsewhere;
+        if NODES.iter().any(|node| !restarted.contains_key(*node)) || scene.stage.restarts() > NODES.len() + elsewhere {
+            round
+                .faults
+                .push(format!("{elsewhere} kills of others than the controller, and the nodes were restarted so often: {restarted:?}"));
+        }
+        if elsewhere == 0 {
+            round.faults.extend(differences(&self.steps, &scene.steps()));
         }
     }
+}
+
+fn plan(rounds: &mut Rounds) -> (Target<Part>, Moment) {
+    let node = NODES[rounds.random.random_range(0..NODES.len())];
+    let target = match rounds.random.random_range(0..10) {
+        0..=3 => Target::Controller,
+        4..=5 => Target::Part(Part::Agent(node)),
+        6..=7 => Target::Part(Part::Sshd(node)),
+        8 => Target::Part(Part::Held(node)),
+        _ => Target::Part(Part::Link(node)),
+    };
+    let moment = if rounds.random.random_bool(0.6) {
+        Moment::Told(rounds.random.random_range(1..=rounds.steps / 6))
+    } else {
+        Moment::After(rounds.takes.mul_f64(rounds.random.random_range(0.05..0.5)))
+    };
+    (target, moment)
 }
 
 /// Returns what hosts, clusters and controller have, and what is wrong with it whatever it should be like.

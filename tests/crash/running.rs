@@ -10,11 +10,18 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::record::Record;
+
+/// How often the record is looked at.
+const AGAIN: Duration = Duration::from_millis(1);
+
 /// When something is killed.
 #[derive(Clone, Copy, Debug)]
 pub enum Moment {
-    /// So many steps on.
-    Boundary(usize),
+    /// It has told of so many steps. They may not be in the record yet: a run that is resumed may have no more of them than before.
+    Told(usize),
+    /// It has added so many steps to the record: a run that is resumed goes on after them.
+    Recorded(usize),
     /// So much time on.
     After(Duration),
 }
@@ -27,6 +34,9 @@ pub struct Ended {
     pub events: Vec<Value>,
     /// What it complained.
     pub errors: String,
+    /// How many steps are in the record, and how many of them it added.
+    pub recorded: usize,
+    pub fresh: usize,
 }
 
 impl fmt::Display for Ended {
@@ -66,11 +76,15 @@ pub struct Running {
     child: Child,
     events: Receiver<Value>,
     heard: Vec<Value>,
+    record: Record,
+    /// How many steps the record had before.
+    before: usize,
 }
 
 impl Running {
-    /// Starts it, with `--output json`.
-    pub fn start(mut command: Command) -> Self {
+    /// Starts it, with `--output json`. Of what it does there is this record.
+    pub fn start(mut command: Command, mut record: Record) -> Self {
+        let before = record.steps().len();
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("windlass starts");
         let (send, events) = channel();
         let output = BufReader::new(child.stdout.take().expect("output"));
@@ -83,7 +97,7 @@ impl Running {
                 }
             }
         });
-        Self { child, events, heard: Vec::new() }
+        Self { child, events, heard: Vec::new(), record, before }
     }
 
     /// Kills it.
@@ -93,20 +107,28 @@ impl Running {
 
     /// Waits for the moment, at most so long; false where the run ended before it.
     pub fn wait_for(&mut self, moment: Moment, patience: Duration) -> bool {
-        let mut steps = 0;
-        let until = match moment {
-            Moment::After(time) => Instant::now() + time,
-            Moment::Boundary(_) => Instant::now() + patience,
-        };
+        let mut told = 0;
+        let until = Instant::now()
+            + match moment {
+                Moment::After(time) => time,
+                Moment::Told(_) | Moment::Recorded(_) => patience,
+            };
         loop {
-            match self.events.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            let left = until.saturating_duration_since(Instant::now());
+            let pause = match moment {
+                Moment::Recorded(wanted) if self.record.steps().len() >= self.before + wanted => return true,
+                Moment::Recorded(_) => left.min(AGAIN),
+                Moment::Told(_) | Moment::After(_) => left,
+            };
+            match self.events.recv_timeout(pause) {
                 Ok(event) => {
-                    steps += usize::from(is_step(&event));
+                    told += usize::from(is_step(&event));
                     self.heard.push(event);
-                    if matches!(moment, Moment::Boundary(wanted) if steps >= wanted) {
+                    if matches!(moment, Moment::Told(wanted) if told >= wanted) {
                         return true;
                     }
                 }
+                Err(RecvTimeoutError::Timeout) if pause < left => {}
                 Err(RecvTimeoutError::Timeout) => return matches!(moment, Moment::After(_)),
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
@@ -135,6 +157,7 @@ impl Running {
         if let Some(stderr) = &mut self.child.stderr {
             let _ = stderr.read_to_string(&mut errors);
         }
-        Ended { code: status.code(), events: self.heard, errors }
+        let recorded = self.record.steps().len();
+        Ended { code: status.code(), events: self.heard, errors, recorded, fresh: recorded - self.before }
     }
 }

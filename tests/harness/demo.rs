@@ -121,10 +121,18 @@ impl Stage {
 
     /// Returns how often nodes were restarted.
     pub fn restarts(&self) -> usize {
-        ["berlin", "frankfurt"]
-            .iter()
-            .map(|cluster| self.site.history(cluster).expect("history").iter().filter(|line| line.ends_with(" left")).count())
-            .sum()
+        self.restarted().values().sum()
+    }
+
+    /// Returns how often each node was restarted, of those that were.
+    pub fn restarted(&self) -> BTreeMap<String, usize> {
+        let mut nodes = BTreeMap::new();
+        for line in ["berlin", "frankfurt"].iter().flat_map(|cluster| self.site.history(cluster).expect("history")) {
+            if let Some(node) = line.strip_suffix(" left") {
+                *nodes.entry(node.to_owned()).or_default() += 1;
+            }
+        }
+        nodes
     }
 }
 
