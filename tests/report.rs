@@ -158,6 +158,33 @@ const DRIFTS: &str = r#"
 "#;
 
 #[test]
+fn what_goes_with_a_handler_and_what_only_reads_is_no_drift() {
+    let playbook = r#"
+- hosts: localhost
+  gather_facts: false
+  verify:
+    - command: grep good {{ playbook_dir }}/conf
+      reads: true
+  tasks:
+    - copy: {content: "good\n", dest: "{{ playbook_dir }}/conf"}
+      notify: restart
+  handlers:
+    - name: restart
+      command: "true"
+      serial: 1
+      before: [{file: {path: "{{ playbook_dir }}/hold", state: touch}}]
+      after: [{file: {path: "{{ playbook_dir }}/hold", state: absent}}]
+"#;
+    let site = Site::new().file("site.yml", playbook);
+    let _ = site.playbook("site.yml").success();
+    let none = site.run(["drift"]).code(0);
+    assert!(none.stdout.contains("no drift") && none.stdout.contains("0 unknown"), "{}", none.stdout);
+    site.write("conf", "bad\n");
+    let drift = site.run(["drift"]).code(10);
+    assert!(drift.stdout.contains("1 step drifted") && drift.stdout.contains("might then notify: restart"), "{}", drift.stdout);
+}
+
+#[test]
 fn drift_is_told_and_who_is_not_to_blame() {
     let site = Site::new().file("site.yml", DRIFTS);
     let _ = site.playbook("site.yml").success();

@@ -15,6 +15,11 @@ use crate::value::{Map, Value};
 pub const UNKNOWN_MODULE: &str = "unknown-module";
 /// A module is given an argument that it does not have.
 pub const UNKNOWN_ARGUMENT: &str = "unknown-argument";
+/// A task is said to only read, whose module writes.
+pub const READS: &str = "reads";
+
+/// Modules of which a task may say `reads: true`: they do what only its author knows.
+const MAY_READ: &[&str] = &["command", "expect", "raw", "script", "script_module", "shell", "uri"];
 
 /// Returns everything wrong in a playbook. A module that does not exist counts only where the task is sure to run: tasks
 /// for other systems, guarded by `when`, are common and harmless. With `strict` every one counts.
@@ -98,6 +103,10 @@ impl Check<'_> {
     }
 
     fn task(&mut self, task: &Task, guarded: bool) {
+        if let Some(rolling) = &task.rolling {
+            self.items(&rolling.before, guarded);
+            self.items(&rolling.after, guarded);
+        }
         let Action::Module { name, name_span, arguments, node, .. } = &task.action else { return };
         let role = task.role.as_ref().map(|role| role.path.as_path());
         if library::find(name, role.into_iter().chain([task.folder.as_path(), self.folder.as_path()])).is_some() {
@@ -112,6 +121,14 @@ impl Check<'_> {
             }
             return;
         };
+        if let Some(reads) = task.reads.as_ref().filter(|_| !MAY_READ.contains(&entry.name)) {
+            self.wrong.push(
+                Diagnostic::error(format!("`reads` is for what runs a program or asks a server, and `{}` does neither", entry.name))
+                    .at(reads.span)
+                    .rule(READS)
+                    .hint("remove it: a check foresees what the module would do, and changes nothing"),
+            );
+        }
         if entry.any_argument || (self.is_caught && !self.strict) {
             return;
         }

@@ -9,6 +9,7 @@ use crate::load::loader::{Errors, Loader};
 use crate::load::nodes::to_value;
 use crate::load::playbook::{Action, Block, Item, Keywords, Located, Loop, RoleHead, Rolling, Task};
 use crate::source::{Diagnostic, Kind, Node, Span};
+use crate::value::arguments::to_bool;
 use crate::value::{Map, Value};
 
 /// Keywords that only tasks have.
@@ -269,6 +270,10 @@ fn task(around: &Around<'_>, node: &Node, entries: &[(Node, Node)], errors: &mut
     }
     if let Some(control) = control {
         loop_control(&mut task, control, errors);
+    }
+    // What only reads changes nothing.
+    if let Some(reads) = task.reads.as_ref().filter(|reads| task.changed_when.is_empty() && to_bool(&reads.value) == Some(true)) {
+        task.changed_when = vec![Located { value: Value::Bool(false), span: reads.span }];
     }
     early_tags(around, &mut keywords, node.span, errors);
     task.keywords = keywords;

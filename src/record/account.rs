@@ -172,7 +172,11 @@ impl Account {
             hash: past.hash.clone(),
         };
         account.read(past);
-        account.hosts = past.ended.as_ref().map_or_else(|| account.counted(), |ended| ended.recap.clone());
+        account.hosts = match &past.ended {
+            Some(ended) if !ended.recap.is_empty() => ended.recap.clone(),
+            // It broke off, or is an undo, which does not count.
+            _ => account.counted(),
+        };
         account
     }
 

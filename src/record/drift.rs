@@ -54,7 +54,8 @@ pub struct Incomparable {
     pub why: String,
 }
 
-/// Holds the steps of a record against those of a check made now. Handlers count only as what would follow.
+/// Holds the steps of a record against those of a check made now. Handlers, with what goes before and after them, count only as
+/// what would follow.
 pub fn compare(then: &[&Step], now: &[Step]) -> Compared {
     let mut compared = Compared::default();
     let hosts: BTreeSet<&str> = then.iter().map(|step| step.host.as_str()).collect();
@@ -62,8 +63,8 @@ pub fn compare(then: &[&Step], now: &[Step]) -> Compared {
     let mut met = BTreeSet::new();
     for step in now.iter().filter(|step| hosts.contains(step.host.as_str())) {
         met.insert((step.host.as_str(), step.key.as_str()));
-        if step.handler {
-            if matches!(step.status, Status::Changed | Status::Unknown) {
+        if step.handler || step.around_handler {
+            if step.handler && matches!(step.status, Status::Changed | Status::Unknown) {
                 compared.handlers.push((step.host.clone(), step.task.clone()));
             }
             continue;
@@ -83,7 +84,8 @@ pub fn compare(then: &[&Step], now: &[Step]) -> Compared {
             _ => compared.same += 1,
         }
     }
-    for step in then.iter().filter(|step| !step.handler && matches!(step.status, Status::Ok | Status::Changed)) {
+    let stands_alone = |step: &Step| !step.handler && !step.around_handler;
+    for step in then.iter().filter(|step| stands_alone(step) && matches!(step.status, Status::Ok | Status::Changed)) {
         if !met.contains(&(step.host.as_str(), step.key.as_str())) {
             let why = "the check does not come to it".to_owned();
             compared.unknown.push(Incomparable { host: step.host.clone(), task: step.task.clone(), why });
@@ -191,6 +193,17 @@ mod tests {
         let now = [step("off", Status::Changed, Some(("on", "off"))), step("on", Status::Changed, Some(("off", "on")))];
         let compared = compare(&then.iter().collect::<Vec<_>>(), &now);
         assert_eq!((compared.drifted.len(), compared.same), (0, 2));
+    }
+
+    #[test]
+    fn what_goes_around_a_handler_is_not_missed_where_the_handler_does_not_run() {
+        let around = |status| Step { around_handler: true, ..step("hold", status, None) };
+        let handler = Step { handler: true, ..step("restart", Status::Changed, None) };
+        let then = [around(Status::Changed), handler];
+        let compared = compare(&then.iter().collect::<Vec<_>>(), &[]);
+        assert_eq!((compared.drifted.len(), compared.unknown.len()), (0, 0));
+        let compared = compare(&then.iter().collect::<Vec<_>>(), &[around(Status::Changed)]);
+        assert_eq!((compared.drifted.len(), compared.unknown.len()), (0, 0), "it would only follow");
     }
 
     #[test]

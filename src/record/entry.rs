@@ -144,7 +144,10 @@ impl Who {
     /// Returns who runs this process.
     pub fn me() -> Self {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-        let user = variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME"));
+        let user = variable("SUDO_USER").or_else(|| variable("USER")).or_else(|| variable("LOGNAME")).or_else(|| {
+            // A run that cron or a build server starts has none of these.
+            nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten().map(|user| user.name)
+        });
         let machine = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         Self {
             user: user.unwrap_or_else(|| format!("uid {}", nix::unistd::getuid())),
@@ -169,6 +172,9 @@ pub struct Step {
     pub module: String,
     /// Whether it is a handler.
     pub handler: bool,
+    /// Whether it stands in `before` or `after` of a handler: it is only done where the handler is.
+    #[serde(default)]
+    pub around_handler: bool,
     /// How it ended.
     pub status: Status,
     /// Why.

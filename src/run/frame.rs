@@ -20,6 +20,8 @@ pub(super) struct Frame {
     pub(super) is_rescued: bool,
     /// Whether what runs in here looks at hosts after a change that a check only foresees.
     pub(super) is_after_change: bool,
+    /// Whether what runs in here goes before or after a handler, and only with it.
+    pub(super) is_around_handler: bool,
     /// Tags of this ring and all outside it.
     pub(super) tags: Vec<String>,
 }
@@ -45,6 +47,7 @@ impl Frame {
             role_number: None,
             is_rescued: false,
             is_after_change: false,
+            is_around_handler: false,
         })
     }
 
@@ -57,6 +60,7 @@ impl Frame {
             role_number: None,
             is_rescued: self.is_rescued,
             is_after_change: self.is_after_change,
+            is_around_handler: self.is_around_handler,
             tags: self.tags.clone(),
         };
         if let Some(keywords) = frame.keywords() {
@@ -112,6 +116,13 @@ impl Frame {
     pub(super) fn after_change(self: &Arc<Self>) -> Arc<Self> {
         let mut frame = self.within(Owner::Nothing, Vec::new());
         frame.is_after_change = true;
+        Arc::new(frame)
+    }
+
+    /// The same place, before or after a handler.
+    pub(super) fn around_handler(self: &Arc<Self>) -> Arc<Self> {
+        let mut frame = self.within(Owner::Nothing, Vec::new());
+        frame.is_around_handler = true;
         Arc::new(frame)
     }
 

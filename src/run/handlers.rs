@@ -234,18 +234,19 @@ impl Run {
             }
         };
         let mut waiting = targets;
+        let around = frame.around_handler();
         for size in sizes {
             let (now, later) = waiting.split_at(size.min(waiting.len()));
             waiting = later;
             let marks = self.marks(now);
-            self.items(stage, &rolling.before, now, frame).await;
+            self.items(stage, &rolling.before, now, &around).await;
             let ready = self.hosts.running(now);
             if !stage.is_stopped() && !self.is_interrupted() {
                 self.task(stage, handler, &ready, frame, Some(doubts)).await;
             }
             if !rolling.after.is_empty() {
                 self.note_again(&marks, self.is_interrupted() || stage.is_broken(), true).await;
-                self.always(stage, &rolling.after, now, &self.frame_afterwards(frame, now)).await;
+                self.always(stage, &rolling.after, now, &self.frame_afterwards(&around, now)).await;
             }
             let failed: Vec<_> = now.iter().filter(|host| self.hosts.standing(host) != Standing::Running).cloned().collect();
             if waiting.is_empty() || !(stage.is_stopped() || self.is_interrupted() || !failed.is_empty()) {

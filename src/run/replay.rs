@@ -207,6 +207,7 @@ impl Run {
             task: name.to_owned(),
             module,
             handler: ended.is_handler,
+            around_handler: frame.is_around_handler,
             status: result.status,
             because: if open { result.because.clone() } else { "hidden by no_log".to_owned() },
             changes: if open { result.summary.clone() } else { Vec::new() },
