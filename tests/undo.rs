@@ -85,6 +85,32 @@ fn a_batch_is_taken_back_with_what_it_did_on_other_hosts() {
     assert_eq!(site.read("pool"), "a\n", "{}", stopped.all());
 }
 
+#[test]
+fn where_the_notes_are_gone_nobody_says_that_all_is_as_before() {
+    let playbook = r#"
+- hosts: a
+  gather_facts: false
+  tasks:
+    - name: Kept
+      copy: {content: "new\n", dest: "{{ playbook_dir }}/kept"}
+    - name: Looked at
+      command: cat {{ playbook_dir }}/kept
+      reads: true
+"#;
+    let site = Site::new().file("hosts.ini", HOSTS).file("site.yml", playbook).file("kept", "old\n");
+    let _ = site.playbook("-i hosts.ini site.yml").success();
+    let check = site.run(["undo", "--check"]).success();
+    assert!(check.stdout.contains("(Kept)") && !check.stdout.contains("Looked at"), "what reads has no way back: {}", check.stdout);
+
+    std::fs::remove_dir_all(site.path().join("home/.cache/windlass/runs")).expect("notes");
+    let gone = site.run(["undo", "--yes"]).code(2);
+    for part in ["stays", "kept  (Kept): the host has no note of how it was before", "kept for 14 days", "nothing is to be undone"] {
+        assert!(gone.stdout.contains(part), "no `{part}` in {}", gone.all());
+    }
+    assert!(!gone.stdout.contains("as it was before the run"), "{}", gone.all());
+    assert_eq!(site.read("kept"), "new\n");
+}
+
 /// Returns the id of the run that came first.
 fn first_run(site: &Site) -> String {
     let folder = site.path().join("home/.local/state/windlass/runs");

@@ -1,6 +1,6 @@
 //! `windlass undo`: takes back what a run changed, as far as its hosts kept what was there before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::IsTerminal as _;
 use std::sync::Arc;
 
@@ -8,13 +8,14 @@ use clap::Args;
 
 use crate::agent::protocol::RunIdentity;
 use crate::change::diff::unified;
-use crate::change::kept::Past as Change;
+use crate::change::kept::{MOST_BYTES, MOST_DAYS, OPAQUE, Past as Change};
 use crate::cli::hosts::Reach;
 use crate::cli::person::Person;
 use crate::record::entry::{self, Began, Ended, SCHEMA, Step, Who};
 use crate::record::past::{Past, is_part_of};
 use crate::record::{Entry, Folder, Journal};
 use crate::report::event::{Event, Listener, Status};
+use crate::report::fold;
 use crate::report::output::{Colour, Output};
 use crate::report::terminal::diff_line;
 use crate::run::Asker;
@@ -124,10 +125,16 @@ impl Found {
         hands.farewell().await;
         // The host that was changed last goes first.
         ways.sort_by(|(a, _), (b, _)| b.newest().total_cmp(&a.newest()));
-        ways.iter().for_each(|(way, _)| self.show(way));
-        let refused = ways.iter().filter(|(way, _)| way.refused.is_some()).count();
+        let lost: Vec<_> = ways.iter().map(|(way, machine)| self.lost(arguments, way, machine, &ways)).collect();
+        self.show(&ways, &lost);
+        let refused: Vec<_> = ways.iter().filter(|(way, _)| way.refused.is_some()).map(|(way, _)| way.host.clone()).collect();
         ways.retain(|(way, _)| way.is_needed());
-        let code = if refused > 0 { super::FAILED_HOSTS } else { super::OK };
+        let is_all = refused.is_empty() && lost.iter().flatten().all(|step| is_program(step));
+        let code = if is_all { super::OK } else { super::FAILED_HOSTS };
+        if !refused.is_empty() {
+            self.output
+                .line(&format!("{}: nothing is taken back there; see to what is refused, then undo the run again", fold::hosts(&refused)));
+        }
         if ways.is_empty() {
             super::say("nothing is to be undone");
             return code;
@@ -230,9 +237,13 @@ impl Found {
         }
     }
 
-    /// Returns the step of the run that made a change.
+    /// Returns the step of the run that made a change, as it stands in the record in the end: what is done again replaces it.
     fn step(&self, change: &Change) -> Option<&Step> {
-        self.past.steps().into_iter().find(|step| is_part_of(&change.step, &step.host, &step.key))
+        let steps = self.past.lines.iter().rev().filter_map(|line| match &line.entry {
+            Entry::Step(step) => Some(&**step),
+            _ => None,
+        });
+        steps.into_iter().find(|step| is_part_of(&change.step, &step.host, &step.key))
     }
 
     /// Whether a change may be shown: the run told of its step, and did not hide it.
@@ -249,8 +260,44 @@ impl Found {
         }
     }
 
-    fn show(&self, way: &Way) {
-        let mut lines = vec![String::new(), self.output.paint(Colour::Bold, &way.host)];
+    /// Returns the steps that changed something on a machine and of which it, and every other, has no notes: they were kept too
+    /// long ago, or there was no room for them.
+    fn lost(&self, arguments: &Undo, way: &Way, machine: &Machine, all: &[(Way, &Machine)]) -> Vec<&Step> {
+        if way.noted.is_none() {
+            return Vec::new();
+        }
+        let is_noted = |step: &Step| {
+            let notes = all.iter().filter_map(|(way, _)| way.noted.as_ref()).flatten();
+            notes.into_iter().any(|name| is_part_of(name, &step.host, &step.key))
+        };
+        let is_here = |step: &Step| machine.names.contains(step.delegated_to.as_ref().unwrap_or(&step.host));
+        let is_wanted = |step: &Step| arguments.limit.is_empty() || arguments.limit.contains(&step.host);
+        let steps = self.past.steps().into_iter();
+        steps
+            .filter(|step| step.status == Status::Changed && !step.changes.is_empty() && is_here(step) && is_wanted(step))
+            .filter(|step| !is_noted(step))
+            .collect()
+    }
+
+    /// Shows the ways back, hosts with the same one together.
+    fn show(&self, ways: &[(Way, &Machine)], lost: &[Vec<&Step>]) {
+        let mut told: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
+        for ((way, _), lost) in ways.iter().zip(lost) {
+            let lines = self.lines(way, lost);
+            match told.iter_mut().find(|(known, _)| *known == lines) {
+                Some((_, hosts)) => hosts.push(&way.host),
+                None => told.push((lines, vec![&way.host])),
+            }
+        }
+        for (lines, hosts) in told {
+            self.output.line("");
+            self.output.line(&self.output.paint(Colour::Bold, &fold::hosts(&hosts)));
+            lines.iter().for_each(|line| self.output.line(line));
+        }
+    }
+
+    fn lines(&self, way: &Way, lost: &[&Step]) -> Vec<String> {
+        let mut lines = Vec::new();
         let word = |word: &str, colour| format!("  {} ", self.output.paint(colour, &format!("{word:<12}")));
         for (_, change, outcome) in way.steps.iter().filter(|(_, _, outcome)| outcome.changed) {
             lines.push(word("take back", Colour::Yellow) + &self.told(change));
@@ -264,19 +311,46 @@ impl Found {
             lines.extend(outcome.warnings.iter().map(|warning| word("stays", Colour::Magenta) + warning));
         }
         let mut stays = BTreeMap::<String, usize>::new();
-        for (change, why) in &way.stays {
+        for (change, why) in way.stays.iter().filter(|(change, _)| !self.changed_nothing(change)) {
             *stays.entry(format!("{}{}: {why}", word("stays", Colour::Magenta), self.told(change))).or_default() += 1;
         }
+        let is_stuck = !stays.is_empty() || !lost.is_empty();
         lines.extend(stays.into_iter().map(|(line, count)| if count > 1 { format!("{line} ({count} times)") } else { line }));
+        for step in lost {
+            let what = if step.no_log {
+                format!("a change of the task {}", step.task)
+            } else {
+                format!("{}  ({})", step.changes.join(", "), step.task)
+            };
+            let why = if is_program(step) { "what a program did is not known" } else { "the host has no note of how it was before" };
+            lines.push(format!("{}{what}: {why}", word("stays", Colour::Magenta)));
+        }
         if let Some(why) = &way.refused {
             lines.push(word("refused", Colour::Red) + why);
         }
-        if way.refused.is_none() && !way.is_needed() {
-            let what = if way.stays.is_empty() { "all is as it was before the run" } else { "all else is as it was before the run" };
+        if way.noted.as_ref().is_some_and(HashSet::is_empty) && !lost.iter().all(|step| is_program(step)) {
+            lines.push(format!(
+                "  {:<12} notes are kept for {MOST_DAYS} days and up to {} MiB, in the folder of the agent, and this run's are gone",
+                "",
+                MOST_BYTES >> 20
+            ));
+        }
+        if way.refused.is_none() && !way.is_needed() && lost.iter().all(|step| is_program(step)) {
+            let what = if is_stuck { "all else is as it was before the run" } else { "all is as it was before the run" };
             lines.push(word("nothing", Colour::Green) + what);
         }
-        lines.iter().for_each(|line| self.output.line(line));
+        lines
     }
+
+    /// Whether the author of a step that ran a program said that it changes nothing (`reads`, `changed_when`).
+    fn changed_nothing(&self, change: &Change) -> bool {
+        self.step(change).is_some_and(|step| step.status == Status::Ok && is_program(step))
+    }
+}
+
+/// Whether a step ran a program of the user's, which has no way back in any case.
+fn is_program(step: &Step) -> bool {
+    OPAQUE.contains(&step.module.as_str())
 }
 
 /// Whether a change is to be undone: with `--limit`, of a machine that had several names only what was done under these.

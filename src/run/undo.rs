@@ -78,6 +78,8 @@ pub struct Way {
     pub stays: Vec<(Past, String)>,
     /// Why nothing is undone here: something else changed since, or the host cannot be reached.
     pub refused: Option<String>,
+    /// The steps that left notes there; `None` where the host could not be asked.
+    pub noted: Option<HashSet<String>>,
 }
 
 impl Way {
@@ -107,6 +109,7 @@ pub async fn foresee(hands: &dyn Hands, order: &Order, machine: &Machine, wanted
             }
         }
     }
+    way.noted = Some(all.iter().map(|(_, past): &(usize, Past)| past.step.clone()).collect());
     let own = format!("undo {} ", order.run);
     let mut met = HashSet::new();
     // Two seats of the same user have the same past.
