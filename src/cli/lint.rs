@@ -10,7 +10,7 @@ use crate::cli::flags::Flags;
 use crate::cli::ground::Ground;
 use crate::load::loader::Errors;
 use crate::load::playbook::Playbook;
-use crate::load::{check, lint};
+use crate::load::{check, doomed, lint};
 use crate::source::{Diagnostic, Severity, Sources};
 
 /// The rule of everything that keeps a file from being read.
@@ -73,6 +73,7 @@ fn look(arguments: &Arguments, sources: &Sources) -> Vec<Diagnostic> {
         match playbook(&ground, path) {
             Ok(playbook) => {
                 found.extend(check::playbook(&playbook, true, &ground.loader.collections));
+                found.extend(doomed::playbook(&playbook, sources));
                 found.extend(lint::playbook(&playbook, known.as_ref()));
             }
             Err(errors) => found.extend(errors),

@@ -5,6 +5,7 @@ pub mod at_load;
 pub mod check;
 pub mod collections;
 pub mod config;
+pub mod doomed;
 pub mod execution;
 pub mod free_form;
 pub mod inventory;

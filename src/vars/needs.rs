@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::template::ast::{Argument, Expr, Kind, Stmt, StmtKind};
+use super::template::live::Origin;
 use super::template::parse::{self, Syntax};
+use super::template::place::locate;
+use crate::source::{Diagnostic, Sources, Span};
 
 /// What a template says of variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +26,13 @@ pub fn needs(text: &str, is_expression: bool) -> Needs {
         body(&template.body, true, &mut needs);
     }
     needs
+}
+
+/// Returns what keeps a text of a playbook from being read: a template, or with `is_condition` an expression without braces.
+pub fn mistake(sources: &Sources, text: &str, span: Span, is_condition: bool) -> Option<Diagnostic> {
+    let parsed = if is_condition { parse::condition(text) } else { parse::template(text, &Syntax::inline()) };
+    let wrong = parsed.err()?;
+    Some(wrong.diagnostic.at(locate(sources, &Origin { text: text.into(), span }, wrong.at)))
 }
 
 /// Goes through statements; what is not `sure` to run needs nothing, but may still ask.
