@@ -42,6 +42,39 @@ fn an_unquoted_template_is_explained() {
 }
 
 #[test]
+fn what_a_failed_program_printed_is_shown() {
+    let shell = r#"shell: "for n in $(seq 12); do echo line $n >&2; done; echo out; exit 3""#;
+    let text = told(&play(shell), "", 2);
+    has(
+        &text,
+        &["non-zero return code 3: line 12", "stderr (the last 10 of 12 lines; -vv shows all):", "  line 3\n", "stdout:", "  out\n"],
+    );
+    assert!(!text.contains("line 2\n"), "{text}");
+    let hidden = told(&play(&format!("{shell}\n      no_log: true")), "", 2);
+    assert!(!hidden.contains("line 11") && !hidden.contains("out\n"), "{hidden}");
+}
+
+#[test]
+fn reads_is_refused_of_a_module_that_writes() {
+    let text = told(&play("copy: {content: a, dest: b}\n      reads: true"), "--check", 1);
+    has(&text, &["`reads` is for what runs a program", "site.yml:6:14"]);
+}
+
+#[test]
+fn lint_tells_what_fails_on_whatever_host() {
+    let tasks = "file: {path: /x, state: dirctory}\n    - stat: {}\n    - debug: {msg: '{{ a '}\n    - command: x\n      when: a b";
+    let site = Site::new().file("site.yml", &play(tasks));
+    let run = site.run(["lint", "site.yml"]).code(1);
+    has(&run.all(), &["site.yml:5:31", "site.yml:6:7", "missing required arguments: path", "site.yml:7:", "site.yml:9:", "4 errors"]);
+}
+
+#[test]
+fn a_check_that_does_not_get_through_says_so() {
+    let text = told(&play("fail: {msg: no}"), "--check", 2);
+    has(&text, &["steps predicted; nothing is known of what comes after the failure on localhost"]);
+}
+
+#[test]
 fn an_unknown_module_is_told_before_anything_runs() {
     let site = Site::new().file("site.yml", &play("cpy: {src: a, dest: b}"));
     let run = site.playbook("site.yml").code(1);

@@ -15,7 +15,7 @@ use crate::cli::keep::{self, Kept};
 use crate::cli::person::Person;
 use crate::cli::playbook::{self, Arguments, Ready};
 use crate::cli::reporting;
-use crate::cli::window::WindowFlags;
+use crate::cli::window::{self, WindowFlags};
 use crate::cli::{ground, moved, show};
 use crate::record::plan::{Draft, Head, Keys, Plan, Step, VERSION};
 use crate::record::sign::{self, Signer};
@@ -225,6 +225,9 @@ fn applied(command: &Apply, sources: &Sources) -> Result<u8, Ended> {
     let stays = show::irreversible(&plan);
     if !stays.is_empty() && arguments.flags.output == Form::Windlass {
         super::say(&redactor.mask(&format!("cannot be undone: {}", stays.join("; "))));
+    }
+    if let Some(window) = &window {
+        tell(arguments.flags.output, &window::closing(window));
     }
     arguments.flags.check = false;
     arguments.approved = Some(Approved { digest: plan.digest.clone(), file });

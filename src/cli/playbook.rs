@@ -12,7 +12,7 @@ use crate::cli::keep::{self, Kept, Resumed};
 use crate::cli::list;
 use crate::cli::plan::Approved;
 use crate::cli::reporting;
-use crate::cli::window::WindowFlags;
+use crate::cli::window::{self, WindowFlags};
 use crate::load::check;
 use crate::load::loader::{Errors, Loader};
 use crate::load::playbook::{Play, Playbook};
@@ -123,6 +123,9 @@ fn prepare(arguments: &Arguments, sources: &Sources, resumed: Option<&Resumed>) 
     };
     if resumed.is_none() && !arguments.flags.check && arguments.flags.output == Form::Windlass {
         tell_one_way(&ready);
+    }
+    if let Some(window) = ready.settings.window.as_ref().filter(|_| arguments.flags.output == Form::Windlass) {
+        Output::new(Box::new(std::io::stderr()), redactor.clone(), false).line(&window::closing(window));
     }
     Ok(Some(ready.prepared(listener, kept)))
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::record::Folder;
 use crate::record::timings::Timings;
-use crate::run::window::Window;
+use crate::run::window::{Window, span};
 use crate::source::Diagnostic;
 
 /// Flags that say when a run may be at work.
@@ -67,6 +67,16 @@ impl WindowFlags {
         let timings = Folder::of_this_user().map(|folder| Timings::of(&folder, playbooks)).unwrap_or_default();
         Ok(Some(Window { closes: closes.timestamp(), reserve, timings: Arc::new(timings) }))
     }
+}
+
+/// Returns a line on when a window closes: a time of day may have been meant for today, and be tomorrow's.
+pub(super) fn closing(window: &Window) -> String {
+    told(window.closes, &Zoned::now())
+}
+
+fn told(closes: Timestamp, now: &Zoned) -> String {
+    let left = span(closes.duration_since(now.timestamp()).as_secs_f64());
+    format!("the window closes at {}, in {left}", closes.to_zoned(now.time_zone().clone()).strftime("%Y-%m-%d %H:%M %Z"))
 }
 
 /// Returns when the window that is open now, or the next one, opens and closes.
@@ -155,6 +165,12 @@ mod tests {
         assert_eq!(shown("22:00-02:00", "01:10"), "24 22:00 25 02:00");
         assert_eq!(shown("22:00-02:00", "12:00"), "25 22:00 26 02:00");
         assert_eq!(shown("02:00-04:00", "05:00"), "26 02:00 26 04:00");
+    }
+
+    #[test]
+    fn it_is_told_on_which_day_a_window_closes() {
+        let closes = moment("05:00", &at("05:01")).expect("time").timestamp();
+        assert_eq!(told(closes, &at("05:01")), "the window closes at 2026-11-26 05:00 UTC, in 23 h 59 min");
     }
 
     #[test]

@@ -400,7 +400,7 @@ impl Listener for AnsibleForm {
                 self.recap(recap);
                 self.dry();
                 if !unknown.is_empty() {
-                    self.output.line(&super::recap::prediction(*predicted, unknown));
+                    self.output.line(&super::recap::prediction(*predicted, unknown, recap));
                 }
             }
         }

@@ -88,7 +88,7 @@ pub enum Event {
     Diagnostic {
         text: String,
     },
-    /// What the debugger answers.
+    /// What the debugger answers, or what the run waits for.
     Said {
         text: String,
     },

@@ -31,6 +31,12 @@ struct State {
     warned: Vec<String>,
 }
 
+/// How many lines are shown of what a failed program printed.
+const PRINTED: usize = 10;
+
+/// How much is shown of such a line, characters.
+const WIDEST: usize = 200;
+
 struct Task {
     name: String,
     module: String,
@@ -127,6 +133,9 @@ impl Terminal {
         }
         lines.extend(result.warnings.iter().map(|warning| format!("warning: {warning}")));
         lines.extend(result.diagnostic.iter().flat_map(|text| text.lines().map(str::to_owned)));
+        if result.status == Status::Failed && self.verbosity < 2 {
+            lines.extend(self.printed(result));
+        }
         if result.verbose_always && result.status != Status::Failed {
             lines.extend(self.shown_values(result));
         }
@@ -138,6 +147,30 @@ impl Terminal {
             lines.extend(serde_json::to_string_pretty(&to_json(&values)).unwrap_or_default().lines().map(str::to_owned));
         }
         lines.join("\n")
+    }
+
+    /// Returns the last lines of what a failed program printed. One line of complaints is in the message already.
+    fn printed(&self, result: &TaskResult) -> Vec<String> {
+        let text_of = |name: &str| match result.values.get(name) {
+            Some(text @ Value::Str(_)) => self.output.redactor().mask_value(text).to_string(),
+            _ => String::new(),
+        };
+        if !result.values.contains_key("rc") {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        for (name, least) in [("stderr", 2), ("stdout", 1)] {
+            let text = text_of(name);
+            let all: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+            if all.len() < least {
+                continue;
+            }
+            let left_out = all.len().saturating_sub(PRINTED);
+            let note = if left_out > 0 { format!(" (the last {PRINTED} of {} lines; -vv shows all)", all.len()) } else { String::new() };
+            lines.push(format!("{name}{note}:"));
+            lines.extend(all.iter().skip(left_out).map(|line| format!("  {}", start_of(line))));
+        }
+        lines
     }
 
     /// Returns the values of a module whose result is its purpose (`debug`).
@@ -201,6 +234,14 @@ fn word(result: &TaskResult, check: bool) -> (&'static str, Colour) {
         Status::Failed => ("failed", Colour::Red),
         Status::Unreachable => ("unreachable", Colour::Red),
         Status::Unknown => ("unknown", Colour::Magenta),
+    }
+}
+
+/// Returns the beginning of a line that is too long to read.
+fn start_of(line: &str) -> String {
+    match line.char_indices().nth(WIDEST) {
+        Some((end, _)) => format!("{}...", line.get(..end).unwrap_or_default()),
+        None => line.to_owned(),
     }
 }
 
@@ -315,7 +356,7 @@ impl Listener for Terminal {
                 self.output.line("");
                 self.recap(rows);
                 if state.check {
-                    self.output.line(&format!("{}; check only: nothing was changed", recap::prediction(*predicted, unknown)));
+                    self.output.line(&format!("{}; check only: nothing was changed", recap::prediction(*predicted, unknown, rows)));
                 }
                 let run = run.as_ref().map(|run| {
                     let more = if *code == 0 { String::new() } else { format!("; `windlass resume {run}` goes on from here") };

@@ -10,6 +10,7 @@ use crate::change::kept::Past;
 use crate::load::playbook::{Located, Play, Playbook};
 use crate::record::past::is_part_of;
 use crate::report::event::Event;
+use crate::report::fold;
 use crate::run::Run;
 use crate::run::budget;
 use crate::run::frame::Frame;
@@ -137,22 +138,22 @@ impl Run {
 
     /// Whether a portion passes the gate to the next: none of its hosts failed, it was watched, and the gate's tasks hold.
     async fn passes(self: &Arc<Self>, stage: &Arc<Stage>, portion: &Portion, hosts: &[Arc<str>]) -> bool {
-        let failed = |run: &Self| hosts.iter().filter(|host| is_down(run.hosts.standing(host))).count();
+        let failed = |run: &Self| hosts.iter().filter(|host| is_down(run.hosts.standing(host))).cloned().collect::<Vec<_>>();
         if stage.play.rollout.stages.is_none() {
             return true;
         }
         let before = failed(self);
-        if before > 0 {
-            self.tell(Event::PlayStopped {
-                why: format!("{before} hosts of the stage `{}` have failed: the next is not begun", portion.name),
-            });
+        if !before.is_empty() {
+            let which = fold::hosts(&before);
+            self.tell(Event::PlayStopped { why: format!("the stage `{}` has failed on {which}: the next is not begun", portion.name) });
             return false;
         }
         if !portion.soak.is_zero() && !self.settings.check {
             if !self.wait_may_start(portion.soak, &format!("watching the stage `{}`", portion.name)) {
                 return true;
             }
-            self.warn(format!("the stage `{}` is watched for {} s before the next", portion.name, portion.soak.as_secs()));
+            let text = format!("the stage `{}` is watched for {} s before the next", portion.name, portion.soak.as_secs());
+            self.tell(Event::Said { text });
             let until = tokio::time::Instant::now() + portion.soak;
             while tokio::time::Instant::now() < until && !self.is_interrupted() {
                 tokio::time::sleep(Duration::from_millis(200).min(portion.soak)).await;
@@ -163,10 +164,11 @@ impl Run {
         }
         self.items(stage, &stage.play.rollout.gate, hosts, &self.frame_afterwards(&stage.frame, hosts)).await;
         let after = failed(self);
-        if after > 0 {
-            self.tell(Event::PlayStopped { why: format!("the gate after the stage `{}` does not hold on {after} hosts", portion.name) });
+        if !after.is_empty() {
+            let which = fold::hosts(&after);
+            self.tell(Event::PlayStopped { why: format!("the gate after the stage `{}` does not hold on {which}", portion.name) });
         }
-        after == 0
+        after.is_empty()
     }
 
     /// Runs the play's `verify` on a batch, and says whether all of it holds.
@@ -181,7 +183,7 @@ impl Run {
         if failed.is_empty() {
             return true;
         }
-        self.tell(Event::PlayStopped { why: format!("`verify` does not hold on {}", failed.join(", ")) });
+        self.tell(Event::PlayStopped { why: format!("`verify` does not hold on {}", fold::hosts(&failed)) });
         false
     }
 
@@ -216,7 +218,7 @@ impl Run {
         for machine in undo::machines(self.seats_of(batch)).iter().rev() {
             let way = undo::foresee(&*self.hands, &order, machine, &is_meant).await;
             for (past, why) in &way.stays {
-                self.warn(format!("{}: `{}` cannot be undone: {why}", way.host, past.summary));
+                self.warn(format!("{}: {} cannot be undone: {why}", way.host, past.summary));
             }
             let mut undone = Vec::new();
             let mut heard = |past: &Past, outcome: &Outcome| {

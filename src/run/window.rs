@@ -159,7 +159,7 @@ impl Run {
 }
 
 /// Returns a number of seconds as people say it.
-fn span(seconds: f64) -> String {
+pub fn span(seconds: f64) -> String {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "rounded, and not negative")]
     let whole = seconds.ceil().max(0.0) as u64;
     match (whole / 3600, whole / 60 % 60, whole % 60) {
