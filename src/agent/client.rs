@@ -12,7 +12,7 @@ use super::frame;
 use super::protocol::{Answer, FromAgent, Question, Recalled, RunIdentity, Task, ToAgent, Undo, VERSION};
 use super::road::Return;
 use crate::change::kept::Past;
-use crate::change::{Change, Done, Failure, Mode, Outcome, Plan};
+use crate::change::{Done, Failure, Foreseen, Mode, Outcome, Plan};
 use crate::connect::escalate::{Begun, Reader};
 use crate::connect::process::Input;
 use crate::connect::trouble::last_words;
@@ -168,7 +168,7 @@ pub struct Circumstances {
     /// Variables added to the environment.
     pub environment: Vec<(String, String)>,
     /// What other agents of the host foresaw since this one last heard.
-    pub foreseen: Vec<Change>,
+    pub foreseen: Vec<Foreseen>,
     /// The step's key, where something is kept of it.
     pub step: Option<String>,
 }

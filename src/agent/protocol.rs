@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::change::kept::{Past, Recall};
 use crate::change::probe::Stat;
 use crate::change::{
-    Bound, Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
+    Bound, Done, Failure, Foreseen, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
 };
 use crate::value::{Map, Value};
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
-pub const VERSION: u32 = 7;
+pub const VERSION: u32 = 8;
 
 /// A frame is at most this long, bytes. Larger content is streamed in [`ToAgent::Blob`] pieces.
 pub const LONGEST_FRAME: u32 = 64 * 1024 * 1024;
@@ -47,7 +47,7 @@ pub enum ToAgent {
         /// Variables added to the environment.
         environment: Vec<(String, String)>,
         /// As in [`Task::foreseen`].
-        foreseen: Vec<Change>,
+        foreseen: Vec<Foreseen>,
     },
     /// Carry out a plan that was made on the controller.
     CarryOut {
@@ -60,7 +60,7 @@ pub enum ToAgent {
         /// Variables added to the environment.
         environment: Vec<(String, String)>,
         /// As in [`Task::foreseen`].
-        foreseen: Vec<Change>,
+        foreseen: Vec<Foreseen>,
         /// The step's key, one of its kind in the run; none where nothing is kept of it.
         step: Option<String>,
     },
@@ -108,12 +108,14 @@ pub struct Task {
     pub environment: Vec<(String, String)>,
     /// Seconds after which the task is ended; none: never.
     pub timeout: Option<u64>,
-    /// Changes foreseen since this agent last heard, by other agents of this host, in a check.
-    pub foreseen: Vec<Change>,
+    /// What was foreseen since this agent last heard, by other agents of this host, in a check.
+    pub foreseen: Vec<Foreseen>,
     /// The key of each item's step, one of its kind in the run; empty where nothing is kept of them.
     pub steps: Vec<String>,
     /// Whether what is foreseen is forgotten afterwards: a task that only checks, within a run that does not.
     pub alone: bool,
+    /// Why a check does not know whether it runs at all.
+    pub doubt: Option<String>,
     /// What was approved of each item; empty where nothing is bound.
     pub bound: Vec<Bound>,
     /// Where it goes on by itself (`async`): as which job. Its items are told as begun.
@@ -156,7 +158,7 @@ pub struct Undo {
     /// Whether differences are wanted.
     pub diff: bool,
     /// As in [`Task::foreseen`].
-    pub foreseen: Vec<Change>,
+    pub foreseen: Vec<Foreseen>,
 }
 
 impl std::fmt::Debug for Undo {

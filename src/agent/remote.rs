@@ -11,7 +11,7 @@ use super::client::{Agent, Circumstances};
 use super::protocol::{Answer, Question};
 use crate::change::probe::Stat;
 use crate::change::{
-    Change, Done, Failure, GroupEntry, Mode, Outcome, Output, Plan, Probe, Program, Request, Response, UnitState, UserEntry,
+    Done, Failure, Foreseen, GroupEntry, Mode, Outcome, Output, Plan, Probe, Program, Request, Response, UnitState, UserEntry,
 };
 use crate::connect::Trouble;
 
@@ -22,7 +22,7 @@ pub struct RemoteProbe {
     mode: Mode,
     diff: bool,
     environment: Vec<(String, String)>,
-    foreseen: Mutex<Vec<Change>>,
+    foreseen: Mutex<Vec<Foreseen>>,
     step: Option<String>,
     lost: Mutex<Option<Trouble>>,
     variables: OnceLock<Vec<(String, String)>>,

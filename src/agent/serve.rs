@@ -18,7 +18,7 @@ use super::line::{self, Line};
 use super::protocol::{FromAgent, RunIdentity, Task, ToAgent, Undo, VERSION};
 use crate::change::host::Blobs;
 use crate::change::kept::{Store, Work, is_opaque, store, undo};
-use crate::change::{Change, Failure, Host, Mode, Outcome, Probe as _, carry_out, jobs, keeper, programs, run_module, temporary};
+use crate::change::{Failure, Foreseen, Host, Mode, Outcome, Probe as _, carry_out, jobs, keeper, programs, run_module, temporary};
 use crate::modules;
 
 /// How the line begins by which the controller finds the start of the conversation, after whatever login scripts print.
@@ -324,6 +324,7 @@ pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::v
             host,
             task.mode,
             task.diff,
+            task.doubt.as_deref(),
         )
     })
     .unwrap_or_else(failed)
@@ -333,9 +334,9 @@ pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::v
 ///
 /// # Errors
 /// When the host cannot be read there.
-pub fn foresee(host: &mut Host, changes: &[Change]) -> Result<(), Failure> {
+pub fn foresee(host: &mut Host, news: &[Foreseen]) -> Result<(), Failure> {
     host.set_mode(Mode::Check);
-    changes.iter().try_for_each(|change| host.take_in(change))
+    news.iter().try_for_each(|foreseen| host.take_in(foreseen))
 }
 
 /// Returns the outcome of a task that failed before anything was planned.

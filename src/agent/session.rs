@@ -17,8 +17,9 @@ use super::remote::RemoteProbe;
 use super::road::Road;
 use super::upload::Programs;
 use super::{answer, serve};
+use crate::change::doubt::doubted;
 use crate::change::kept::Past;
-use crate::change::{Bound, Change, Done, Failure, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
+use crate::change::{Bound, Done, Failure, Foreseen, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
 use crate::connect::{Become, Kind, Links, Settings, Target, Trouble, escalate};
 use crate::modules::Entry;
 use crate::value::Map;
@@ -43,7 +44,7 @@ pub struct Session {
     seats: Mutex<HashMap<String, Arc<Seat>>>,
     cancellers: Lock<HashMap<String, Canceller>>,
     /// What was foreseen on this host, and by which seat.
-    foreseen: Lock<Vec<(String, Change)>>,
+    foreseen: Lock<Vec<(String, Foreseen)>>,
     /// How much of it modules in this process have heard.
     heard_here: Lock<usize>,
 }
@@ -74,6 +75,8 @@ pub struct Control {
     pub step: Option<String>,
     /// What was approved of it.
     pub bound: Bound,
+    /// Why a check does not know whether it runs at all.
+    pub doubt: Option<String>,
 }
 
 fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
@@ -171,7 +174,7 @@ impl Session {
                 let mut host = lock(&host);
                 serve::foresee(&mut host, &news)?;
                 host.set_environment(control.environment.clone());
-                let Control { entry, arguments, mode, diff, bound, .. } = &control;
+                let Control { entry, arguments, mode, diff, bound, doubt, .. } = &control;
                 serve::guarded(|| {
                     run_module(
                         |probe| bound.plan(probe, || (entry.plan)(arguments, probe)),
@@ -179,6 +182,7 @@ impl Session {
                         &mut host,
                         *mode,
                         *diff,
+                        doubt.as_deref(),
                     )
                 })
             });
@@ -429,20 +433,20 @@ impl Session {
     }
 
     /// Returns what others foresaw since this seat's agent last heard.
-    fn news_for(&self, seat: &Seat) -> Vec<Change> {
+    fn news_for(&self, seat: &Seat) -> Vec<Foreseen> {
         self.news(&seat.name, &seat.heard)
     }
 
-    fn news(&self, seat: &str, heard: &Lock<usize>) -> Vec<Change> {
+    fn news(&self, seat: &str, heard: &Lock<usize>) -> Vec<Foreseen> {
         let log = lock(&self.foreseen);
         let mut heard = lock(heard);
-        let news = log.iter().skip(*heard).filter(|(from, _)| from != seat).map(|(_, change)| change.clone()).collect();
+        let news = log.iter().skip(*heard).filter(|(from, _)| from != seat).map(|(_, foreseen)| foreseen.clone()).collect();
         *heard = log.len();
         news
     }
 
     fn keep(&self, seat: &str, outcome: &Outcome) {
-        lock(&self.foreseen).extend(outcome.foreseen.iter().map(|change| (seat.to_owned(), change.clone())));
+        lock(&self.foreseen).extend(outcome.foreseen.iter().map(|foreseen| (seat.to_owned(), foreseen.clone())));
     }
 
     /// Makes what a lost agent foresaw news to its successor.
@@ -458,10 +462,10 @@ const HERE: &str = "here";
 
 /// Plans on the controller, carries out on the host.
 fn controlled(control: &Control, probe: &RemoteProbe) -> Outcome {
-    let Control { entry, arguments, mode, bound, .. } = control;
-    let plan = match bound.plan(probe, || (entry.plan)(arguments, probe)) {
+    let Control { entry, arguments, mode, bound, doubt, .. } = control;
+    let planned = bound.plan(probe, || (entry.plan)(arguments, probe));
+    let plan = match doubted(planned, *mode, doubt.as_deref()) {
         Ok(plan) => plan,
-        Err(Failure::Unknown { why }) if *mode == Mode::Check => return Outcome { unknown: Some(why), ..Outcome::default() },
         Err(failure) => return serve::failed(failure),
     };
     let (done, mut outcome) = probe.carry_out(plan.clone());
@@ -469,7 +473,7 @@ fn controlled(control: &Control, probe: &RemoteProbe) -> Outcome {
     if finished && outcome.failure.is_none() && outcome.unknown.is_none() {
         match (entry.result)(arguments, &plan, &done, probe) {
             Ok(values) => outcome.values = values,
-            Err(Failure::Unknown { why }) if *mode == Mode::Check => outcome.unknown = Some(why),
+            Err(Failure::Unknown { why, .. }) if *mode == Mode::Check => outcome.unknown = Some(why),
             Err(failure) => outcome.failure = Some(failure),
         }
     }

@@ -1,7 +1,8 @@
 //! Takes a plan further: its changes go to the host, or in a check to the overlay. This is the one `if` of check mode.
 
+use super::doubt::doubted;
 use super::kept::Work;
-use super::{Change, Done, Failure, Host, Mode, Outcome, Plan, Probe, Then, apply, diff};
+use super::{Change, Done, Failure, Foreseen, Host, Mode, Outcome, Plan, Probe, Then, Thing, apply, diff};
 use crate::value::{Map, Value, arguments};
 
 /// Carries a plan out, and says what came of it. `values` are the plan's own; a module's `result` may know better.
@@ -19,17 +20,24 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
         changed: !plan.on_controller.is_empty(),
         ..Outcome::default()
     };
+    if let (Some(doubt), Mode::Check) = (&plan.doubt, mode) {
+        lose_sight(host, plan, doubt, diff, &mut outcome);
+        return (Vec::new(), outcome);
+    }
     let mut done = Vec::new();
-    for change in &plan.changes {
+    for (at, change) in plan.changes.iter().enumerate() {
         let difference = if diff { diff::difference(change, host) } else { None };
         let made = if mode == Mode::Check { host.foresee(change).map(|()| None) } else { noted(host, change).map(Some) };
         match made {
-            Ok(None) => outcome.foreseen.push(change.clone()),
+            Ok(None) => outcome.foreseen.push(Foreseen::Change(change.clone())),
             Ok(Some(what)) => {
                 host.forget(change);
                 done.push(what);
             }
-            Err(Failure::Unknown { why }) => {
+            Err(Failure::Unknown { why, .. }) => {
+                // Whether it would be made, and so those after it.
+                let things = plan.changes.iter().skip(at).flat_map(Change::things);
+                things.for_each(|thing| lose(host, thing, &why, &mut outcome));
                 outcome.unknown = Some(why);
                 return (done, outcome);
             }
@@ -46,6 +54,34 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
     (done, outcome)
 }
 
+/// How it begins why something of a host is not known that a task may change.
+const MAYBE: &str = "an earlier task may change it: ";
+
+/// Loses sight of all that a plan would change which may not be carried out at all, and says what that would be.
+fn lose_sight(host: &mut Host, plan: &Plan, doubt: &str, diff: bool, outcome: &mut Outcome) {
+    for change in &plan.changes {
+        let difference = if diff { diff::difference(change, host) } else { None };
+        change.things().into_iter().for_each(|thing| lose(host, thing, doubt, outcome));
+        outcome.changed = true;
+        outcome.diff.extend(difference);
+        outcome.summary.push(diff::summary(change));
+    }
+    outcome.changed |= plan.lost.is_some();
+    plan.lost.iter().flatten().cloned().for_each(|thing| lose(host, thing, doubt, outcome));
+    // Nothing of it can be held to what was approved.
+    (outcome.planned, outcome.found) = (None, None);
+    outcome.unknown = Some(doubt.to_owned());
+}
+
+fn lose(host: &mut Host, thing: Thing, why: &str, outcome: &mut Outcome) {
+    // What it would be told by may be lost itself: once is enough.
+    let why = if why.starts_with(MAYBE) { why.to_owned() } else { format!("{MAYBE}{why}") };
+    let lost = Foreseen::Lost(thing, why);
+    // It cannot fail: what cannot be read is not known anyway.
+    let _ = host.take_in(&lost);
+    outcome.foreseen.push(lost);
+}
+
 /// Makes a change. Where the step is worked on for a run, what was there before is noted first.
 fn noted(host: &Host, change: &Change) -> Result<Done, Failure> {
     let Some(work) = host.work() else { return apply::apply(host, change) };
@@ -55,18 +91,18 @@ fn noted(host: &Host, change: &Change) -> Result<Done, Failure> {
     Ok(done)
 }
 
-/// Runs a module: plans, carries the plan out, and asks the module for its result.
+/// Runs a module: plans, carries the plan out, and asks the module for its result. `doubt` says why it may not run at all, in a check.
 pub fn run_module(
     plan: impl Fn(&dyn Probe) -> Result<Plan, Failure>,
     result: impl Fn(&Plan, &[Done], &dyn Probe) -> Result<Map, Failure>,
     host: &mut Host,
     mode: Mode,
     diff: bool,
+    doubt: Option<&str>,
 ) -> Outcome {
     host.set_mode(mode);
-    let planned = match plan(host) {
+    let planned = match doubted(plan(host), mode, doubt) {
         Ok(planned) => planned,
-        Err(Failure::Unknown { why }) if mode == Mode::Check => return Outcome { unknown: Some(why), ..Outcome::default() },
         Err(failure) => return Outcome { failure: Some(failure), ..Outcome::default() },
     };
     let (done, mut outcome) = carry_out(host, &planned, mode, diff);
@@ -80,7 +116,7 @@ pub fn run_module(
                 }
                 outcome.values = values;
             }
-            Err(Failure::Unknown { why }) if mode == Mode::Check => outcome.unknown = Some(why),
+            Err(Failure::Unknown { why, .. }) if mode == Mode::Check => outcome.unknown = Some(why),
             Err(failure) => {
                 if let (true, Failure::Failed { values, .. }) = (planned.reported, &failure) {
                     outcome.changed = values.get("changed").and_then(arguments::to_bool) == Some(true);

@@ -120,9 +120,9 @@ impl Destination {
     /// Names the folder.
     pub fn needs_folder(&self, host: &dyn Probe, argument: &str) -> Result<(), Failure> {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
-        match host.stat(folder, true)? {
+        match host.kind(folder)? {
             _ if folder.as_os_str().is_empty() => Ok(()),
-            Some(stat) if stat.kind == FileKind::Directory => Ok(()),
+            Some(FileKind::Directory) => Ok(()),
             Some(_) => Err(Failure::argument(argument, format!("`{}` is not a directory", folder.display()))),
             None => Err(Failure::argument(argument, format!("the directory `{}` does not exist on the host", folder.display()))
                 .hint("make it first, with `file: state=directory`")),
@@ -301,8 +301,8 @@ pub fn folders(host: &dyn Probe, path: &Path, asked: &Attributes, argument: &str
     // Without the slash at its end, which would ask for what a link leads to.
     let path: PathBuf = path.components().collect();
     for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()).collect::<Vec<_>>().into_iter().rev() {
-        match host.stat(folder, true)? {
-            Some(stat) if stat.kind == FileKind::Directory => {}
+        match host.kind(folder)? {
+            Some(FileKind::Directory) => {}
             Some(_) => return Err(Failure::argument(argument, format!("`{}` is there, but is not a directory", folder.display()))),
             None => changes.push(Change::Directory { path: folder.to_owned(), attributes: asked.clone() }),
         }

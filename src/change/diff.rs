@@ -140,7 +140,7 @@ fn written(path: &Path, before: &Before, after: &Content, attributes: &Attribute
     let old = if matches!(before, Before::File { .. }) { host.read(path) } else { Ok(None) };
     let old = match old {
         Ok(old) => old.unwrap_or_default(),
-        Err(Failure::Unknown { why }) => return noted(&format!("the content before cannot be predicted: {why}")),
+        Err(Failure::Unknown { why, .. }) => return noted(&format!("the content before cannot be predicted: {why}")),
         Err(failure) => return noted(&failure.to_string()),
     };
     if old.len() > LONGEST || bytes.len() > LONGEST {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::Thing;
 use crate::value::Map;
 use crate::value::arguments::Misfit;
 
@@ -72,6 +73,8 @@ pub enum Failure {
     Unknown {
         /// A short clause.
         why: String,
+        /// What the task may change, as far as its arguments tell.
+        lost: Vec<Thing>,
     },
     /// The module itself says that the task failed.
     #[error("{message}")]
@@ -102,7 +105,7 @@ impl Failure {
 
     /// Returns "cannot be predicted".
     pub fn unknown(why: impl Into<String>) -> Self {
-        Self::Unknown { why: why.into() }
+        Self::Unknown { why: why.into(), lost: Vec::new() }
     }
 
     /// Returns a failure of the operating system.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::apply::accepted;
 use super::probe::FileKind;
-use super::{Change, Content, Failure, Host, Probe as _};
+use super::{Change, Content, Failure, Foreseen, Host, Probe as _};
 
 /// The system's numbers: "Operation not permitted", "No such file or directory", "File exists", "Not a directory".
 const NOT_PERMITTED: i32 = 1;
@@ -24,7 +24,7 @@ impl Host {
         if let Change::Write { path, after, validate: Some(line), .. } = change {
             self.require_accepted(line, path, after)?;
         }
-        self.take_in(change)
+        self.take_in(&Foreseen::Change(change.clone()))
     }
 
     /// Refuses what has no folder to be in, or something else in its place.
@@ -39,9 +39,9 @@ impl Host {
         // A relative path has an empty parent: the folder that the agent works in.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let told = if matches!(change, Change::Write { .. }) { folder.unwrap_or(path) } else { path };
-        match folder.map(|folder| self.stat(folder, true)).transpose()? {
+        match folder.map(|folder| self.kind(folder)).transpose()? {
             Some(None) => return refused(doing, told, MISSING),
-            Some(Some(stat)) if stat.kind != FileKind::Directory => return refused(doing, told, NO_FOLDER),
+            Some(Some(kind)) if kind != FileKind::Directory => return refused(doing, told, NO_FOLDER),
             _ => {}
         }
         match change {

@@ -11,8 +11,8 @@ use super::kept::Work;
 use super::picture::{Ground, is_directory};
 use super::probe::{FileKind, Filesystem, READERS, Stat};
 use super::{
-    Change, Failure, GroupEntry, Mode, Output, Overlay, Probe, Program, Request, Response, UnitState, UserEntry, accounts, digest, http,
-    packages, programs, resolve, units,
+    Change, Failure, Foreseen, GroupEntry, Mode, Output, Overlay, Probe, Program, Request, Response, UnitState, UserEntry, accounts,
+    digest, http, packages, programs, resolve, units,
 };
 
 /// Where large files come from when a change needs them.
@@ -80,13 +80,19 @@ impl Host {
         self.checking = mode == Mode::Check;
     }
 
-    /// Takes in a change that was foreseen: here, or by another agent of this host.
+    /// Takes in what was foreseen: here, or by another agent of this host.
     ///
     /// # Errors
     /// When the host cannot be read where the change is.
-    pub fn take_in(&mut self, change: &Change) -> Result<(), Failure> {
+    pub fn take_in(&mut self, foreseen: &Foreseen) -> Result<(), Failure> {
         let mut overlay = std::mem::take(&mut self.overlay);
-        let taken = overlay.absorb(change, &self.ground, &|name, scope| units::show(name, scope, &self.environment));
+        let taken = match foreseen {
+            Foreseen::Change(change) => overlay.absorb(change, &self.ground, &|name, scope| units::show(name, scope, &self.environment)),
+            Foreseen::Lost(thing, why) => {
+                overlay.lose(thing, why, &self.ground);
+                Ok(())
+            }
+        };
         self.overlay = overlay;
         taken
     }
@@ -156,6 +162,10 @@ impl Probe for Host {
         if self.plain_files() { stat_of(path, follow) } else { self.through(|files| files.stat(path, follow)) }
     }
 
+    fn kind(&self, path: &Path) -> Result<Option<FileKind>, Failure> {
+        if self.plain_files() { Ok(stat_of(path, true)?.map(|stat| stat.kind)) } else { self.through(|files| files.kind(path)) }
+    }
+
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
         if self.plain_files() { self.ground.read(path) } else { self.through(|files| files.read(path)) }
     }
@@ -175,25 +185,25 @@ impl Probe for Host {
     }
 
     fn user(&self, name: &str) -> Result<Option<UserEntry>, Failure> {
-        match self.foreseen().and_then(|overlay| overlay.user(name)) {
-            Some(known) => Ok(known),
+        match self.foreseen() {
+            Some(overlay) => overlay.user(name, || accounts::user(name)),
             None => accounts::user(name),
         }
     }
 
     fn group(&self, name: &str) -> Result<Option<GroupEntry>, Failure> {
-        match self.foreseen().and_then(|overlay| overlay.group(name)) {
-            Some(known) => Ok(known),
+        match self.foreseen() {
+            Some(overlay) => overlay.group(name, || accounts::group(name)),
             None => accounts::group(name),
         }
     }
 
     fn groups_of(&self, user: &str) -> Result<Vec<String>, Failure> {
         let real = accounts::groups_of(user)?;
-        Ok(match self.foreseen() {
+        match self.foreseen() {
             Some(overlay) => overlay.groups_of(user, real),
-            None => real,
-        })
+            None => Ok(real),
+        }
     }
 
     fn unit(&self, name: &str, scope: &str) -> Result<UnitState, Failure> {

@@ -19,6 +19,7 @@ pub mod destination;
 pub mod dialogue;
 pub mod diff;
 pub mod digest;
+pub mod doubt;
 pub mod elasticsearch;
 pub mod failure;
 pub mod fake;
@@ -42,6 +43,7 @@ pub mod units;
 
 pub use bound::Bound;
 pub use carry::{carry_out, run_module};
+pub use doubt::Thing;
 pub use failure::Failure;
 pub use host::{Blobs, Host};
 pub use overlay::Overlay;
@@ -85,6 +87,10 @@ pub struct Plan {
     pub found: Option<String>,
     /// Whether the changes are others each time they are planned; no module sets it.
     pub varies: bool,
+    /// Why a check does not know whether the changes are made at all; no module sets it.
+    pub doubt: Option<String>,
+    /// What a check loses sight of then, where it could not be planned; no module sets it.
+    pub lost: Option<Vec<Thing>>,
 }
 
 impl Plan {
@@ -543,8 +549,8 @@ pub struct Outcome {
     pub failure: Option<Failure>,
     /// Why it cannot be predicted, if it cannot: only in a check.
     pub unknown: Option<String>,
-    /// In a check: the changes that went to the overlay, so that other agents of the same host see them too.
-    pub foreseen: Vec<Change>,
+    /// In a check: what went to the overlay, so that other agents of the same host see it too.
+    pub foreseen: Vec<Foreseen>,
     /// Changes to make on the controller.
     pub on_controller: Vec<Change>,
     /// One line for each change, for a person ("write /etc/motd").
@@ -557,6 +563,15 @@ pub struct Outcome {
     pub planned: Option<String>,
     /// As [`Plan::found`].
     pub found: Option<String>,
+}
+
+/// What a check takes in of a host.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Foreseen {
+    /// This would be changed.
+    Change(Change),
+    /// This is no longer known, and why.
+    Lost(Thing, String),
 }
 
 /// A difference to show.

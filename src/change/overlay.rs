@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use super::doubt::Thing;
 use super::picture::{Ground, Tree, View};
 use super::probe::FileKind;
 use super::{Change, Effect, Failure, GroupEntry, Output, Request, Response, UnitAction, UnitState, UserEntry, accounts, units};
@@ -24,6 +25,8 @@ pub struct Overlay {
     answers: Vec<Answer>,
     /// Whether anything was started, or run, that may open or close a port.
     services_move: bool,
+    /// Users, groups, packages and units of which sight is lost, each with why.
+    lost: Vec<(Thing, String)>,
 }
 
 /// What is known of what programs print, in the order it became known.
@@ -51,6 +54,7 @@ impl Overlay {
             && self.units_that_may_exist.is_empty()
             && self.queries.is_empty()
             && self.answers.is_empty()
+            && self.lost.is_empty()
             && !self.services_move
     }
 
@@ -95,6 +99,32 @@ impl Overlay {
                 Ok(())
             }
         }
+    }
+
+    /// Loses sight of something.
+    pub fn lose(&mut self, thing: &Thing, why: &str, ground: &dyn Ground) {
+        match thing {
+            Thing::Path(path) => self.tree.lose(ground, path, why),
+            Thing::File(path) => self.tree.lose_file(ground, path, why),
+            Thing::Attributes { path, follow } => self.tree.lose_attributes(ground, path, *follow, why),
+            Thing::User(_) | Thing::Group(_) | Thing::Package(_) => self.lost.push((thing.clone(), why.to_owned())),
+            Thing::Unit { name, scope } => {
+                let thing = Thing::Unit { name: units::full_name(name), scope: scope.clone() };
+                self.lost.push((thing, why.to_owned()));
+            }
+            Thing::NewUnit(name) => {
+                self.units_that_may_exist.insert(units::full_name(name));
+            }
+            Thing::Output(start) => self.queries.push(Query::Unknown(start.clone())),
+            Thing::Answer(start) => self.answers.push(Answer::Unknown(start.clone())),
+            Thing::Ports => self.services_move = true,
+            Thing::Unnamed => {}
+        }
+    }
+
+    /// Fails where sight of the thing is lost.
+    fn known(&self, thing: &Thing) -> Result<(), Failure> {
+        self.lost.iter().find(|(lost, _)| lost == thing).map_or(Ok(()), |(_, why)| Err(Failure::unknown(why)))
     }
 
     /// Forgets what was foreseen where a change was really made.
@@ -202,6 +232,7 @@ impl Overlay {
         now: impl FnOnce() -> Result<UnitState, Failure>,
     ) -> Result<UnitState, Failure> {
         let full = units::full_name(name);
+        self.known(&Thing::Unit { name: full.clone(), scope: scope.to_owned() })?;
         if let Some(state) = self.units.get(&(scope.to_owned(), full.clone())) {
             return Ok(state.clone());
         }
@@ -237,7 +268,7 @@ impl Overlay {
     }
 
     /// Returns what is foreseen of a user: `None` nothing, `Some(None)` that there is none.
-    pub fn user(&self, name: &str) -> Option<Option<UserEntry>> {
+    pub fn foreseen_user(&self, name: &str) -> Option<Option<UserEntry>> {
         if let Some(known) = self.users.get(name) {
             return Some(known.clone());
         }
@@ -245,19 +276,60 @@ impl Overlay {
     }
 
     /// Returns what is foreseen of a group: `None` nothing, `Some(None)` that there is none.
-    pub fn group(&self, name: &str) -> Option<Option<GroupEntry>> {
+    pub fn foreseen_group(&self, name: &str) -> Option<Option<GroupEntry>> {
         if let Some(known) = self.groups.get(name) {
             return Some(known.clone());
         }
         self.groups.values().flatten().find(|group| accounts::is_group(group, name)).map(|group| Some(group.clone()))
     }
 
+    /// Returns the user of that name or number, as it would be; `now` returns the user as it is.
+    ///
+    /// # Errors
+    /// Those of `now`; [`Failure::Unknown`] where a task that may not run makes, changes or removes the user.
+    pub fn user(&self, name: &str, now: impl FnOnce() -> Result<Option<UserEntry>, Failure>) -> Result<Option<UserEntry>, Failure> {
+        self.known(&Thing::User(name.to_owned()))?;
+        if let Some(known) = self.foreseen_user(name) {
+            return Ok(known);
+        }
+        let found = now()?;
+        let lost = self.lost.iter().find(|(thing, _)| match (thing, &found) {
+            (Thing::User(lost), Some(found)) => *lost == found.name,
+            // A number that nobody has may be the one that it would get.
+            (Thing::User(_), None) => name.parse::<u32>().is_ok(),
+            _ => false,
+        });
+        lost.map_or(Ok(found), |(_, why)| Err(Failure::unknown(why)))
+    }
+
+    /// As [`Overlay::user`], of a group.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn group(&self, name: &str, now: impl FnOnce() -> Result<Option<GroupEntry>, Failure>) -> Result<Option<GroupEntry>, Failure> {
+        self.known(&Thing::Group(name.to_owned()))?;
+        if let Some(known) = self.foreseen_group(name) {
+            return Ok(known);
+        }
+        let found = now()?;
+        let lost = self.lost.iter().find(|(thing, _)| match (thing, &found) {
+            (Thing::Group(lost), Some(found)) => *lost == found.name,
+            (Thing::Group(_), None) => name.parse::<u32>().is_ok(),
+            _ => false,
+        });
+        lost.map_or(Ok(found), |(_, why)| Err(Failure::unknown(why)))
+    }
+
     /// Returns the groups of a user, `real` being those of the host.
-    pub fn groups_of(&self, user: &str, real: Vec<String>) -> Vec<String> {
+    ///
+    /// # Errors
+    /// [`Failure::Unknown`] where sight of the user is lost.
+    pub fn groups_of(&self, user: &str, real: Vec<String>) -> Result<Vec<String>, Failure> {
+        self.known(&Thing::User(user.to_owned()))?;
         let mut names: BTreeSet<_> = real.into_iter().filter(|name| !self.groups.contains_key(name)).collect();
         let foreseen = self.groups.values().flatten().filter(|group| group.members.iter().any(|member| member == user));
         names.extend(foreseen.map(|group| group.name.clone()));
-        names.into_iter().collect()
+        Ok(names.into_iter().collect())
     }
 
     /// Returns what is foreseen of a package: `None` nothing, `Some(None)` that it is gone.
@@ -265,6 +337,7 @@ impl Overlay {
     /// # Errors
     /// [`Failure::Unknown`] where it would be installed, but in which version is not known.
     pub fn package(&self, name: &str) -> Result<Option<Option<String>>, Failure> {
+        self.known(&Thing::Package(name.to_owned()))?;
         match self.packages.get(name) {
             None => Ok(None),
             Some(None) => Ok(Some(None)),
@@ -290,12 +363,19 @@ impl Overlay {
             }
             None => {}
         }
+        let lost = |is: fn(&Thing) -> bool| self.lost.iter().any(|(thing, _)| is(thing));
         let is_foreseen = match program {
-            "getent" => !self.users.is_empty() || !self.groups.is_empty(),
+            "getent" => {
+                !self.users.is_empty() || !self.groups.is_empty() || lost(|thing| matches!(thing, Thing::User(_) | Thing::Group(_)))
+            }
             // Without the name of a package it lists them all.
-            "dpkg-query" => !self.packages.is_empty() && argv.iter().skip(1).all(|word| word.starts_with('-')),
+            "dpkg-query" => {
+                let moves = !self.packages.is_empty() || lost(|thing| matches!(thing, Thing::Package(_)));
+                moves && argv.iter().skip(1).all(|word| word.starts_with('-'))
+            }
             "systemctl" => {
-                argv.iter().any(|word| word.starts_with("list-")) && !(self.units.is_empty() && self.units_that_may_exist.is_empty())
+                let moves = !(self.units.is_empty() && self.units_that_may_exist.is_empty());
+                argv.iter().any(|word| word.starts_with("list-")) && (moves || lost(|thing| matches!(thing, Thing::Unit { .. })))
             }
             _ => false,
         };

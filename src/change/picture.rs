@@ -29,6 +29,8 @@ pub trait Ground {
 pub struct Node {
     kind: NodeKind,
     stat: Stat,
+    /// Why `stat`, but for its kind, is not known.
+    doubt: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +45,8 @@ enum NodeKind {
     Fresh,
     /// Something whose kind and content are not known.
     Somehow(String),
+    /// It is not known whether anything is here, or below it.
+    Perhaps(String),
 }
 
 /// The foreseen part of the tree. Paths in it have no links in their folders.
@@ -75,7 +79,7 @@ impl Tree {
     }
 
     fn put(&mut self, path: PathBuf, kind: NodeKind, stat: Stat) {
-        self.nodes.insert(path, Node { kind, stat });
+        self.nodes.insert(path, Node { kind, stat, doubt: None });
     }
 
     fn fresh_stat(&mut self, ground: &dyn Ground, kind: FileKind, attributes: &Attributes, found: Option<&Stat>) -> Stat {
@@ -183,6 +187,37 @@ impl Tree {
         Ok(())
     }
 
+    /// Loses sight of what is at `path`, and below it.
+    pub fn lose(&mut self, ground: &dyn Ground, path: &Path, why: &str) {
+        // What cannot be resolved is lost already, or leads nowhere.
+        let ends = [false, true].map(|follow| self.over(ground).resolve(path, follow));
+        for path in ends.into_iter().flatten() {
+            self.forget(&path);
+            self.put(path, NodeKind::Perhaps(why.to_owned()), Stat::default());
+        }
+    }
+
+    /// Loses sight of the file at `path`. Where one is there, it stays there.
+    pub fn lose_file(&mut self, ground: &dyn Ground, path: &Path, why: &str) {
+        let Ok(path) = self.over(ground).resolve(path, false) else { return };
+        match self.over(ground).look(&path) {
+            Ok(Some(stat)) if stat.kind == FileKind::File => {
+                let doubt = Some(why.to_owned());
+                self.nodes.insert(path, Node { kind: NodeKind::File(Content::Unknown(why.to_owned())), stat, doubt });
+            }
+            Ok(_) => self.lose(ground, &path, why),
+            Err(_) => {}
+        }
+    }
+
+    /// Loses sight of owner, mode and times.
+    pub fn lose_attributes(&mut self, ground: &dyn Ground, path: &Path, follow: bool, why: &str) {
+        let Ok(path) = self.over(ground).resolve(path, follow) else { return };
+        let Ok(Some(stat)) = self.over(ground).look(&path) else { return };
+        let kind = self.nodes.get(&path).map_or_else(|| NodeKind::AsIs(path.clone()), |node| node.kind.clone());
+        self.nodes.insert(path, Node { kind, stat, doubt: Some(why.to_owned()) });
+    }
+
     /// Returns every foreseen path with what is there: for the test that a check equals a run.
     pub fn paths(&self) -> Vec<PathBuf> {
         self.nodes.keys().cloned().collect()
@@ -194,7 +229,7 @@ impl Node {
     fn hides(&self) -> bool {
         match self.kind {
             NodeKind::AsIs(_) => false,
-            NodeKind::Gone | NodeKind::File(_) | NodeKind::Fresh | NodeKind::Somehow(_) => true,
+            NodeKind::Gone | NodeKind::File(_) | NodeKind::Fresh | NodeKind::Somehow(_) | NodeKind::Perhaps(_) => true,
         }
     }
 }
@@ -227,7 +262,7 @@ impl View<'_> {
             if rest.is_empty() && !follow {
                 break;
             }
-            let Some(Stat { kind: FileKind::Link, target: Some(target), .. }) = self.lstat(&done)? else { continue };
+            let Some(Stat { kind: FileKind::Link, target: Some(target), .. }) = self.look(&done)? else { continue };
             links += 1;
             if links > MOST_LINKS {
                 return Err(Failure::failed(format!("`{}` leads in a circle of links", path.display())));
@@ -242,14 +277,30 @@ impl View<'_> {
 
     /// Returns what is at `path`, which has no links in its folders.
     pub fn lstat(&self, path: &Path) -> Result<Option<Stat>, Failure> {
-        if let Some(node) = self.tree.nodes.get(path) {
-            return Ok(if matches!(node.kind, NodeKind::Gone) { None } else { Some(node.stat.clone()) });
+        match self.tree.nodes.get(path).and_then(|node| node.doubt.as_ref()) {
+            Some(why) => Err(Failure::unknown(why)),
+            None => self.look(path),
+        }
+    }
+
+    /// As [`View::lstat`], where only the kind and a link's target are of interest.
+    fn look(&self, path: &Path) -> Result<Option<Stat>, Failure> {
+        match self.tree.nodes.get(path) {
+            Some(Node { kind: NodeKind::Gone, .. }) => return Ok(None),
+            Some(Node { kind: NodeKind::Perhaps(why), .. }) => return Err(Failure::unknown(why)),
+            Some(node) => return Ok(Some(node.stat.clone())),
+            None => {}
         }
         match self.cover(path) {
             None => self.ground.lstat(path),
-            Some(Node { kind: NodeKind::Somehow(why), .. }) => Err(Failure::unknown(why)),
+            Some(Node { kind: NodeKind::Somehow(why) | NodeKind::Perhaps(why), .. }) => Err(Failure::unknown(why)),
             Some(_) => Ok(None),
         }
+    }
+
+    /// See [`super::Probe::kind`].
+    pub fn kind(&self, path: &Path) -> Result<Option<FileKind>, Failure> {
+        Ok(self.look(&self.resolve(path, true)?)?.map(|stat| stat.kind))
     }
 
     /// Returns the nearest foreseen folder above `path` that hides what the host has there.
@@ -266,7 +317,7 @@ impl View<'_> {
     pub fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Failure> {
         let path = self.resolve(path, true)?;
         match self.tree.nodes.get(&path).map(|node| &node.kind) {
-            None if self.lstat(&path)?.is_none() => Ok(None),
+            None if self.look(&path)?.is_none() => Ok(None),
             None => self.ground.read(&path),
             Some(NodeKind::AsIs(source)) => self.ground.read(source),
             Some(NodeKind::Gone) => Ok(None),
@@ -275,7 +326,7 @@ impl View<'_> {
             Some(NodeKind::File(Content::Blob { .. })) => {
                 Err(Failure::unknown(format!("`{}` would get the content of a large file", path.display())))
             }
-            Some(NodeKind::File(Content::Unknown(why)) | NodeKind::Somehow(why)) => Err(Failure::unknown(why)),
+            Some(NodeKind::File(Content::Unknown(why)) | NodeKind::Somehow(why) | NodeKind::Perhaps(why)) => Err(Failure::unknown(why)),
         }
     }
 
@@ -283,7 +334,7 @@ impl View<'_> {
     pub fn digest(&self, path: &Path, algorithm: &str) -> Result<Option<String>, Failure> {
         let resolved = self.resolve(path, true)?;
         match self.tree.nodes.get(&resolved).map(|node| &node.kind) {
-            None if self.lstat(&resolved)?.is_none() => Ok(None),
+            None if self.look(&resolved)?.is_none() => Ok(None),
             None => self.ground.digest(&resolved, algorithm),
             Some(NodeKind::AsIs(source)) => self.ground.digest(source, algorithm),
             Some(NodeKind::File(Content::Blob { sha256, .. })) if algorithm == "sha256" => Ok(Some(sha256.clone())),
@@ -297,7 +348,7 @@ impl View<'_> {
     /// See [`super::Probe::list`].
     pub fn list(&self, path: &Path) -> Result<Option<Vec<String>>, Failure> {
         let path = self.resolve(path, true)?;
-        match self.lstat(&path)? {
+        match self.look(&path)? {
             None => return Ok(None),
             Some(stat) if stat.kind != FileKind::Directory => return Ok(None),
             Some(_) => {}
@@ -313,11 +364,11 @@ impl View<'_> {
         }
         for (child, node) in self.tree.nodes.iter().filter(|(child, _)| child.parent() == Some(&path)) {
             let Some(name) = child.file_name().map(|name| name.to_string_lossy().into_owned()) else { continue };
-            if matches!(node.kind, NodeKind::Gone) {
-                names.remove(&name);
-            } else {
-                names.insert(name);
-            }
+            match &node.kind {
+                NodeKind::Gone => names.remove(&name),
+                NodeKind::Perhaps(why) => return Err(Failure::unknown(why)),
+                _ => names.insert(name),
+            };
         }
         Ok(Some(names.into_iter().collect()))
     }

@@ -13,6 +13,11 @@ pub trait Probe {
     /// Returns what is at `path`, if anything is. With `follow`, of what a link points to.
     fn stat(&self, path: &Path, follow: bool) -> Result<Option<Stat>, Failure>;
 
+    /// Returns of what kind that is which is at `path`, links followed. In a check this can be known where the rest is not.
+    fn kind(&self, path: &Path) -> Result<Option<FileKind>, Failure> {
+        Ok(self.stat(path, true)?.map(|stat| stat.kind))
+    }
+
     /// Returns the content of a file, or `None` where there is nothing. Links are followed. A directory is an error.
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Failure>;
 

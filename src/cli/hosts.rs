@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use indexmap::IndexMap;
 
 use crate::agent::protocol::{Recalled, RunIdentity, Task, Undo};
-use crate::agent::session::{self, Session, Sessions};
+use crate::agent::session::{Session, Sessions};
 use crate::change::kept::Past;
 use crate::change::{Mode, Outcome, Output, Plan, carry_out};
 use crate::connect::settings::Warnings;
@@ -230,8 +230,6 @@ impl Hands for Reach {
     fn control<'a>(&'a self, seat: &'a Seat, control: Control) -> BoxFuture<'a, Result<Outcome, Lost>> {
         Box::pin(async move {
             let session = self.session(&seat.target).await?;
-            let Control { entry, arguments, mode, diff, environment, step, bound } = control;
-            let control = session::Control { entry, arguments, mode, diff, environment, step, bound };
             session.control(seat.r#become.as_ref(), control).await.map_err(lost)
         })
     }

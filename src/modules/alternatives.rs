@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 
 /// Chooses among alternatives with `update-alternatives`, as for `java` or `editor`, and makes them known to it.
@@ -60,6 +61,7 @@ impl Module for Alternatives {
     const NAME: &'static str = "alternatives";
     const COLLECTION: &'static str = "community.general";
     const PATHS: &'static [&'static str] = &["path", "link"];
+    const CHANGES: &'static [Names] = &[Names::Path("link"), Names::Program("update-alternatives")];
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Choose an editor", task: "{name: editor, path: /usr/bin/vim}", given: &[], changes: true }];
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Before, Change, Content, Done, Effect, Failure, Plan, Probe, Program};
 use crate::value::{Map, Value};
@@ -137,6 +138,8 @@ fn minute() -> u64 {
 impl Module for Apt {
     const NAME: &'static str = "apt";
     const RESTS: bool = false;
+    const CHANGES: &'static [Names] =
+        &[Names::Packages("name"), Names::Packages("pkg"), Names::Packages("package"), Names::Program("apt-get")];
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Install two packages", task: "{name: [openssl, curl], state: present}", given: &[], changes: true }];
 

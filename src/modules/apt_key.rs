@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::group::Presence;
 use super::{Controller, Example, Module};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Before, Change, Failure, Plan, Probe, Request};
@@ -49,6 +50,7 @@ const FOLDER: &str = "/etc/apt/trusted.gpg.d";
 impl Module for AptKey {
     const NAME: &'static str = "apt_key";
     const PATHS: &'static [&'static str] = &["keyring", "file"];
+    const CHANGES: &'static [Names] = &[Names::Path("keyring")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "See that a key is not trusted any more",
         task: "{id: '0xD27D666CD88E42B4', state: absent}",

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::group::Presence;
 use super::{Example, Module};
 use crate::change::attributes::FileMode;
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Before, Change, Effect, Failure, Plan, Probe, Program};
@@ -52,6 +53,8 @@ const FOLDER: &str = "/etc/apt/sources.list.d";
 
 impl Module for AptRepository {
     const NAME: &'static str = "apt_repository";
+    const CHANGES: &'static [Names] =
+        &[Names::Always("/etc/apt/sources.list.d"), Names::Always("/etc/apt/sources.list"), Names::Program("apt-get")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Add a repository",

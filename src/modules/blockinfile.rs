@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, edited, ignored};
+use crate::change::doubt::Names;
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
 
@@ -98,6 +99,7 @@ fn end() -> String {
 impl Module for BlockInFile {
     const NAME: &'static str = "blockinfile";
     const PATHS: &'static [&'static str] = &["path", "dest", "destfile", "name"];
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest"), Names::Path("destfile"), Names::Path("name")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Add a block at the end",

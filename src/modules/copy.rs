@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Controller, Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, INLINE, Manner, carried, content_of, copied, folders, ignored};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::tree::{self, Below};
 use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe, digest};
@@ -99,6 +100,7 @@ fn yes() -> bool {
 impl Module for Copy {
     const NAME: &'static str = "copy";
     const COPES_WITH_UNKNOWN: bool = true;
+    const CHANGES: &'static [Names] = &[Names::Placed("src")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Write a text",

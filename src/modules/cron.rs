@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::group::Presence;
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Before, Change, Effect, Failure, Plan, Probe, Program};
 
@@ -96,6 +97,7 @@ const MARK: &str = "#Ansible: ";
 
 impl Module for Cron {
     const NAME: &'static str = "cron";
+    const CHANGES: &'static [Names] = &[Names::Always("/etc/cron.d"), Names::Program("crontab")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Do something every night, from a file of /etc/cron.d",

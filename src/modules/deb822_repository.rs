@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::group::Presence;
 use super::{Example, Module};
 use crate::change::attributes::FileMode;
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Before, Change, Failure, Plan, Probe, Request};
@@ -87,6 +88,7 @@ const KEYS: &str = "/etc/apt/keyrings";
 impl Module for Deb822Repository {
     const NAME: &'static str = "deb822_repository";
     const PATHS: &'static [&'static str] = &[];
+    const CHANGES: &'static [Names] = &[Names::Always("/etc/apt/sources.list.d")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Add a repository whose key is on the host",

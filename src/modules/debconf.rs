@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 use crate::value::{Map, Value};
 
@@ -80,6 +81,7 @@ const HIDDEN: &str = "********";
 
 impl Module for Debconf {
     const NAME: &'static str = "debconf";
+    const CHANGES: &'static [Names] = &[Names::Program("debconf-show")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Answer a question before the package is installed",

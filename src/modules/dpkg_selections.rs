@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 
 /// Sets what dpkg shall do with a package: `hold` keeps it as it is.
@@ -32,6 +33,7 @@ enum Selection {
 
 impl Module for DpkgSelections {
     const NAME: &'static str = "dpkg_selections";
+    const CHANGES: &'static [Names] = &[Names::Program("dpkg")];
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Keep a package as it is", task: "{name: elasticsearch, selection: hold}", given: &[], changes: true }];
 

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Controller, Example, Module};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::{Attributes, Before, Change, Content, Failure, Plan, Probe, digest};
 use crate::value::arguments::to_bool;
@@ -47,6 +48,7 @@ fn yes() -> bool {
 
 impl Module for Fetch {
     const NAME: &'static str = "fetch";
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Bring a file, under a name of its own",
         task: "{src: /etc/motd, dest: fetched/motd, flat: true}",

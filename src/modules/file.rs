@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted, missing};
 use crate::change::destination::{Destination, described, finished, ignored};
+use crate::change::doubt::Names;
 use crate::change::probe::{FileKind, Stat};
 use crate::change::{Attributes, Before, Change, Content, Done, Effect, Failure, Output, Plan, Probe, Program};
 use crate::value::{Map, Value};
@@ -93,6 +94,7 @@ fn time_format() -> String {
 impl Module for File {
     const NAME: &'static str = "file";
     const PATHS: &'static [&'static str] = &["path", "dest", "name", "src"];
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest"), Names::Path("destfile"), Names::Path("name")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Make a folder, with those above it",

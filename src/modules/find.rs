@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::destination::described;
+use crate::change::doubt::Names;
 use crate::change::probe::{FileKind, Stat};
 use crate::change::{Failure, Plan, Probe};
 use crate::value::{Map, Value, pattern};
@@ -129,6 +130,7 @@ struct Search {
 impl Module for Find {
     const NAME: &'static str = "find";
     const PATHS: &'static [&'static str] = &["paths", "path", "name"];
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Certificates in a folder",

@@ -10,6 +10,7 @@ use super::uri::{Access, agent, in_folder};
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, finished};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
 use crate::change::{Content, Done, Failure, Plan, Probe, Request, Response};
@@ -93,6 +94,7 @@ fn ten() -> u64 {
 
 impl Module for GetUrl {
     const NAME: &'static str = "get_url";
+    const CHANGES: &'static [Names] = &[Names::Placed("url")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Download a file whose digest is known",
         task: "{url: 'https://example.net/key.asc', dest: /etc/key.asc, checksum: 'sha256:486ea46224d1bb4fb680f34f7c9ad96a8f24ec88be73ea8e5a6c65260e9cb8a7'}",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Done, Effect, Failure, GroupEntry, Plan, Probe, Program};
 use crate::value::{Map, Value};
 
@@ -49,6 +50,7 @@ pub(super) enum Presence {
 
 impl Module for Group {
     const NAME: &'static str = "group";
+    const CHANGES: &'static [Names] = &[Names::Group("name")];
     const EXAMPLES: &'static [Example] = &[
         Example { title: "Make a group", task: "{name: elasticsearch, system: true}", given: &[], changes: true },
         Example { title: "See that a group is gone", task: "{name: old, state: absent}", given: &[], changes: false },

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Change, Effect, Failure, Plan, Probe, Program, Then};
 use crate::value::{Key, Map, Value};
@@ -23,6 +24,7 @@ pub struct Hostname {
 
 impl Module for Hostname {
     const NAME: &'static str = "hostname";
+    const CHANGES: &'static [Names] = &[Names::Always("/etc/hostname"), Names::Program("hostname")];
     const EXAMPLES: &'static [Example] = &[Example { title: "Name a host", task: "name: web1.example.net", given: &[], changes: true }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::group::Presence;
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 
 /// Adds and removes rules of `iptables` and `ip6tables`. They hold until the next start; keeping them is another tool's business.
@@ -172,6 +173,7 @@ struct Flags {
 impl Module for Iptables {
     const NAME: &'static str = "iptables";
     const PATHS: &'static [&'static str] = &[];
+    const CHANGES: &'static [Names] = &[Names::Program("iptables"), Names::Program("ip6tables")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Let requests to a web server in",
         task: "{chain: INPUT, protocol: tcp, destination_port: '443', jump: ACCEPT, comment: web}",

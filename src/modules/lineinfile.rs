@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, edited, ignored};
+use crate::change::doubt::Names;
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
 
@@ -82,6 +83,7 @@ enum State {
 impl Module for LineInFile {
     const NAME: &'static str = "lineinfile";
     const PATHS: &'static [&'static str] = &["path", "dest", "destfile", "name"];
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest"), Names::Path("destfile"), Names::Path("name")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Set a value, whether its line is there or not",

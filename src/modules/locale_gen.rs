@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::group::Presence;
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 use crate::value::Value;
@@ -25,6 +26,7 @@ pub struct LocaleGen {
 impl Module for LocaleGen {
     const NAME: &'static str = "locale_gen";
     const COLLECTION: &'static str = "community.general";
+    const CHANGES: &'static [Names] = &[Names::Always("/etc/locale.gen"), Names::Program("locale")];
     const EXAMPLES: &'static [Example] = &[Example { title: "Make a locale", task: "name: de_DE.UTF-8", given: &[], changes: true }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::de::DeserializeOwned;
 
+use crate::change::doubt::Names;
 use crate::change::tree::Below;
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::value::{Map, Value, arguments};
@@ -245,6 +246,8 @@ pub trait Module: DeserializeOwned + JsonSchema {
     const UNRENDERED: &'static [&'static str] = &[];
     /// Whether it can plan although an argument is not known in a check ([`Value::Unknown`]). Other modules are not asked then.
     const COPES_WITH_UNKNOWN: bool = false;
+    /// How its arguments name what it changes. Where a check cannot tell what it would do, sight of that is lost.
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest")];
 
     /// Does the controller's part before the arguments go to the host: reads files, renders templates. Puts what it
     /// found into `arguments`, under names that begin with `_`.
@@ -360,6 +363,8 @@ pub struct Entry {
     pub unrendered: &'static [&'static str],
     /// See [`Module::COPES_WITH_UNKNOWN`].
     pub copes_with_unknown: bool,
+    /// See [`Module::CHANGES`].
+    pub changes: &'static [Names],
     /// Returns the JSON schema of the arguments, with the doc comments.
     pub schema: fn() -> Schema,
     /// Checks arguments without a host; they must be rendered.
@@ -387,10 +392,11 @@ impl Entry {
             any_argument: M::ANY_ARGUMENT,
             unrendered: M::UNRENDERED,
             copes_with_unknown: M::COPES_WITH_UNKNOWN,
+            changes: M::CHANGES,
             schema: || schema_for!(M),
             check: |map| Ok(arguments::from_map::<M>(map).map(|_| ())?),
             prepare: M::prepare,
-            plan: |map, host| arguments::from_map::<M>(with_paths::<M>(map, host)?.as_ref())?.plan(host),
+            plan: planned::<M>,
             result: |map, plan, done, host| arguments::from_map::<M>(with_paths::<M>(map, host)?.as_ref())?.result(plan, done, host),
         }
     }
@@ -407,6 +413,22 @@ impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name)
     }
+}
+
+/// Reads the arguments and plans. What cannot be told is as unknown as what the arguments name.
+fn planned<M: Module>(map: &Map, host: &dyn Probe) -> Result<Plan, Failure> {
+    let map = with_paths::<M>(map, host)?;
+    let unknown = if M::COPES_WITH_UNKNOWN || M::RUNS == Runs::WithoutHost { None } else { map.values().find_map(Value::unknown_part) };
+    let plan = match unknown {
+        Some(unknown) => Err(Failure::unknown(unknown.why.clone())),
+        None => arguments::from_map::<M>(&map)?.plan(host),
+    };
+    plan.map_err(|failure| match failure {
+        Failure::Unknown { why, .. } => {
+            Failure::Unknown { why, lost: M::CHANGES.iter().flat_map(|names| names.things(&map, host)).collect() }
+        }
+        failure => failure,
+    })
 }
 
 /// Returns the arguments with the host's own meaning of `~` and `$NAME` in paths.

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Change, Effect, Failure, Plan, Probe, Program};
@@ -71,6 +72,7 @@ impl Module for Mount {
     const NAME: &'static str = "mount";
     const COLLECTION: &'static str = "ansible.posix";
     const PATHS: &'static [&'static str] = &["path", "name", "fstab"];
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("name"), Names::Path("fstab"), Names::Always("/etc/fstab")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "A line for the next start",

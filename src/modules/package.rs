@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::apt::{Apt, State};
 use super::{Controller, Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 use crate::value::arguments::Anything;
 use crate::value::{Key, Map, arguments};
@@ -67,6 +68,7 @@ impl Module for Package {
     const NAME: &'static str = "package";
     const RESTS: bool = false;
     const ANY_ARGUMENT: bool = true;
+    const CHANGES: &'static [Names] = &[Names::Packages("name"), Names::Packages("pkg"), Names::Program("apt-get")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Install a package with the manager that the host has",
         task: "{name: openssl, state: present}",

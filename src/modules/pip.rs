@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Done, Effect, Failure, Plan, Probe, Program};
 use crate::value::Map;
 
@@ -70,6 +71,7 @@ impl Module for Pip {
     const NAME: &'static str = "pip";
     const RESTS: bool = false;
     const PATHS: &'static [&'static str] = &["virtualenv", "chdir", "requirements", "executable"];
+    const CHANGES: &'static [Names] = &[Names::Path("virtualenv"), Names::Program("pip"), Names::Program("pip3")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "A package in a virtual environment",
         task: "{name: 'requests==2.32.3', virtualenv: /opt/app/venv}",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 use crate::value::secret::Secret;
 
@@ -65,6 +66,7 @@ pub(super) fn maintenance() -> String {
 impl Module for PostgresqlDb {
     const NAME: &'static str = "postgresql_db";
     const COLLECTION: &'static str = "community.postgresql";
+    const CHANGES: &'static [Names] = &[Names::Program("psql")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Make a database",
         task: "{name: app, owner: app, encoding: UTF-8, template: template0}",

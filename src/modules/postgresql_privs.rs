@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::postgresql_db::{Server, name, text};
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Failure, Plan, Probe};
 use crate::value::secret::Secret;
 
@@ -120,6 +121,7 @@ impl Kind {
 impl Module for PostgresqlPrivs {
     const NAME: &'static str = "postgresql_privs";
     const COLLECTION: &'static str = "community.postgresql";
+    const CHANGES: &'static [Names] = &[Names::Program("psql")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Let a user do everything with a database",
         task: "{db: app, roles: app, type: database, privs: ALL}",

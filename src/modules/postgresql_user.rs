@@ -9,6 +9,7 @@ use sha2::Sha256;
 
 use super::postgresql_db::{Server, name, text};
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::{Failure, Plan, Probe};
 use crate::value::Map;
 use crate::value::secret::Secret;
@@ -76,6 +77,7 @@ const FLAGS: &[(&str, &str)] = &[
 impl Module for PostgresqlUser {
     const NAME: &'static str = "postgresql_user";
     const COLLECTION: &'static str = "community.postgresql";
+    const CHANGES: &'static [Names] = &[Names::Program("psql")];
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Make a user", task: "{name: app, role_attr_flags: 'CREATEDB,NOSUPERUSER'}", given: &[], changes: true }];
 

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, edited, ignored};
+use crate::change::doubt::Names;
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
 
@@ -58,6 +59,7 @@ pub struct Replace {
 impl Module for Replace {
     const NAME: &'static str = "replace";
     const PATHS: &'static [&'static str] = &["path", "dest", "destfile", "name"];
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest"), Names::Path("destfile"), Names::Path("name")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Rename a host wherever it is named",

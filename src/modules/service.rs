@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::systemd::{State, Wish, plain_state};
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Failure, Plan, Probe, Program};
 
 /// Starts, stops, restarts and enables services, through systemd or, where that is not, the host's init scripts.
@@ -42,6 +43,7 @@ pub struct Service {
 impl Module for Service {
     const NAME: &'static str = "service";
     const RESTS: bool = false;
+    const CHANGES: &'static [Names] = &[Names::Unit("name")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Restart a service, which changes the host each time",
         task: "{name: elasticsearch, state: restarted}",

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::probe::{FileKind, Stat};
 use crate::change::{Failure, Plan, Probe};
 use crate::value::{Map, Value};
@@ -48,6 +49,7 @@ fn sha1() -> String {
 
 impl Module for StatModule {
     const NAME: &'static str = "stat";
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[
         Example { title: "See whether a file is there", task: "{path: /etc/motd}", given: &[("/etc/motd", "hi\n")], changes: false },
         Example {
@@ -106,7 +108,7 @@ impl StatModule {
                 map.insert("checksum".into(), digest.into());
                 Ok(())
             }
-            Err(Failure::Unknown { why }) => {
+            Err(Failure::Unknown { why, .. }) => {
                 map.insert("checksum".into(), Value::unknown(why));
                 Ok(())
             }

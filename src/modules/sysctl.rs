@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::group::Presence;
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Change, Effect, Failure, Plan, Probe, Program};
 
@@ -71,6 +72,7 @@ impl Module for Sysctl {
     const NAME: &'static str = "sysctl";
     const COLLECTION: &'static str = "ansible.posix";
     const PATHS: &'static [&'static str] = &["sysctl_file"];
+    const CHANGES: &'static [Names] = &[Names::Path("sysctl_file"), Names::Always("/etc/sysctl.conf")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Let Elasticsearch map many files",

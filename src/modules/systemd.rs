@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::units::full_name;
 use crate::change::{Change, Failure, Plan, Probe, Program, UnitAction, UnitState};
@@ -75,6 +76,7 @@ enum Scope {
 impl Module for Systemd {
     const NAME: &'static str = "systemd";
     const RESTS: bool = false;
+    const CHANGES: &'static [Names] = &[Names::Unit("name"), Names::Unit("service"), Names::Unit("unit")];
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Let systemd read its files again", task: "daemon_reload: true", given: &[], changes: true }];
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::systemd::Systemd;
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Failure, Plan, Probe};
 
 /// Starts, stops, restarts, enables and masks units of systemd. The same as `systemd`.
@@ -15,6 +16,7 @@ pub struct SystemdService(Systemd);
 impl Module for SystemdService {
     const NAME: &'static str = "systemd_service";
     const RESTS: bool = Systemd::RESTS;
+    const CHANGES: &'static [Names] = Systemd::CHANGES;
     const EXAMPLES: &'static [Example] = Systemd::EXAMPLES;
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe};
 use crate::value::Map;
@@ -47,6 +48,7 @@ const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789_";
 impl Module for Tempfile {
     const NAME: &'static str = "tempfile";
     const RESTS: bool = false;
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[
         Example { title: "A temporary file", task: "{suffix: .pem}", given: &[("/tmp/", "")], changes: true },
         Example {

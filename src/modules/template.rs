@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::{Controller, Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
 use crate::change::destination::{Destination, Manner, carried, content_of, copied, ignored};
+use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::{Change, Done, Failure, Plan, Probe};
 use crate::value::arguments::Anything;
@@ -101,6 +102,7 @@ const OPTIONS: &[&str] = &[
 impl Module for Template {
     const NAME: &'static str = "template";
     const COPES_WITH_UNKNOWN: bool = true;
+    const CHANGES: &'static [Names] = &[Names::Placed("src")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Write a configuration",

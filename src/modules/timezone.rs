@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Before, Change, Failure, Plan, Probe};
 
@@ -23,6 +24,7 @@ pub struct Timezone {
 impl Module for Timezone {
     const NAME: &'static str = "timezone";
     const COLLECTION: &'static str = "community.general";
+    const CHANGES: &'static [Names] = &[Names::Always("/etc/timezone"), Names::Always("/etc/localtime")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Set the zone",

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 
 /// Sets rules and states of `ufw`. What a rule would do is asked of `ufw --dry-run` first, so a rule that is there is left.
@@ -74,6 +75,7 @@ impl Module for Ufw {
     const COLLECTION: &'static str = "community.general";
     const RESTS: bool = false;
     const PATHS: &'static [&'static str] = &[];
+    const CHANGES: &'static [Names] = &[Names::Program("ufw")];
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Let a port in", task: "{rule: allow, port: '443', proto: tcp}", given: &[], changes: true }];
 

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{Presence, check_name};
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Attributes, Before, Change, Done, Effect, Failure, Plan, Probe, Program, UserEntry};
 use crate::value::secret::Secret;
 use crate::value::{Map, Value};
@@ -137,6 +138,7 @@ enum UpdatePassword {
 impl Module for User {
     const NAME: &'static str = "user";
     const PATHS: &'static [&'static str] = &["home", "shell", "skeleton"];
+    const CHANGES: &'static [Names] = &[Names::User("name"), Names::User("user"), Names::Path("home")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Make a user for a service",

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Failure, Plan, Probe};
 use crate::value::{Map, Value};
 
@@ -86,6 +87,7 @@ enum State {
 
 impl Module for WaitFor {
     const NAME: &'static str = "wait_for";
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Wait until a file is gone",

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::formats::yaml_edit::{YamlEditError, edit};
@@ -46,6 +47,7 @@ pub struct YamlSettings {
 
 impl Module for YamlSettings {
     const NAME: &'static str = "yaml_settings";
+    const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest"), Names::Path("file")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Let a cluster accept others by API key",

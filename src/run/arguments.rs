@@ -134,7 +134,16 @@ impl Step {
     /// Gets the task, or one item of its loop, ready to be carried out.
     pub(super) fn prepare(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
         self.require_delegate(variables, engine)?;
-        self.require_conditions(variables, engine)?;
+        let Some(doubt) = self.require_conditions(variables, engine)? else { return self.prepared(variables, engine) };
+        // What else is wrong with it may be what its condition is for.
+        match self.prepared(variables, engine) {
+            Ok(ready) if ready.is_foreseen() && self.run.settings.check => Ok(Ready { doubt: Some(doubt), ..ready }),
+            _ => Err(Stop::Doubt(doubt)),
+        }
+    }
+
+    /// As [`Step::prepare`], its conditions aside.
+    fn prepared(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
         let Action::Module { name, name_span, .. } = &self.task.action else {
             return Err(Diagnostic::error("an include is no module").at(self.task.span).into());
         };
@@ -162,6 +171,9 @@ impl Step {
             None => variables,
         };
         let mut arguments = self.rendered_arguments(entry, &variables, engine)?;
+        let unknown =
+            arguments.values().find_map(Value::unknown_part).filter(|_| !entry.copes_with_unknown && entry.runs != Runs::WithoutHost);
+        let unknown = unknown.map(|unknown| unknown.why.clone());
         let is_told = entry.runs != Runs::WithoutHost && (self.run.settings.verbosity >= 3 || self.task.r#loop.is_some());
         let invocation = is_told.then(|| Value::map([("module_args", told(entry.name, &arguments))]));
         if let Some(path) = &own {
@@ -186,17 +198,19 @@ impl Step {
             is_given: matches!(&self.task.action, Action::Module { arguments, .. } if arguments.contains_key("_template")),
             diagnostic: std::cell::RefCell::default(),
         };
-        (entry.prepare)(&mut arguments, &desk).map_err(|failure| match (failure, desk.diagnostic.take()) {
-            (Failure::Unknown { why }, _) => Stop::Unknown(why),
-            (_, Some(diagnostic)) => diagnostic.into(),
-            (failure, None) => Stop::Failed(failure),
-        })?;
+        if unknown.is_none() {
+            (entry.prepare)(&mut arguments, &desk).map_err(|failure| match (failure, desk.diagnostic.take()) {
+                (Failure::Unknown { why, .. }, _) => Stop::Unknown(why),
+                (_, Some(diagnostic)) => diagnostic.into(),
+                (failure, None) => Stop::Failed(failure),
+            })?;
+        }
         if !arguments.values().any(|value| value.unknown_part().is_some()) {
             (entry.check)(&arguments).map_err(Stop::Failed)?;
         }
         let step = self.key.as_ref().filter(|_| mode == Mode::Apply).map(|key| self.run.known.name(&self.host, &key.text, key.ordinal));
         let alone = mode == Mode::Check && !self.run.settings.check;
-        Ok(Ready {
+        let ready = Ready {
             entry,
             arguments,
             seat,
@@ -212,8 +226,15 @@ impl Step {
             alone,
             part: String::new(),
             bound: Bound::Free,
+            doubt: None,
             invocation,
-        })
+        };
+        match unknown {
+            // The host loses sight of what it would change.
+            Some(_) if ready.is_foreseen() && self.run.settings.check => Ok(ready),
+            Some(why) => Err(Stop::Unknown(why)),
+            None => Ok(ready),
+        }
     }
 
     /// Returns the seconds that the task may take; `None`: as long as it likes.
@@ -228,13 +249,16 @@ impl Step {
         }
     }
 
-    /// Stops where `when`, of the task or of what is around it, does not hold.
-    fn require_conditions(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
+    /// Stops where `when`, of the task or of what is around it, does not hold. Returns why a check does not know whether it does, or
+    /// whether it comes to this task.
+    pub(super) fn require_conditions(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<String>, Stop> {
         let conditions = self.frame.all(&self.task, |keywords| &keywords.when);
-        match self.hold(&conditions, variables, engine)? {
-            (Truth::Yes, _) => Ok(()),
-            (Truth::No, condition) => Err(Stop::Skip(condition)),
-            (Truth::Unknown(why), _) => Err(Stop::Unknown(why)),
+        let doubt = self.frame.doubt(&self.host).map(str::to_owned);
+        match self.hold(&conditions, variables, engine) {
+            Ok((Truth::Yes, _)) => Ok(doubt),
+            Ok((Truth::No, condition)) => Err(Stop::Skip(condition)),
+            Ok((Truth::Unknown(why), _)) => Ok(doubt.or(Some(why))),
+            Err(stop) => doubt.map_or(Err(stop), |doubt| Ok(Some(doubt))),
         }
     }
 
@@ -368,10 +392,7 @@ impl Step {
                 None => rendered.shift_remove(&name),
             };
         }
-        match rendered.values().find_map(Value::unknown_part) {
-            Some(unknown) if !entry.copes_with_unknown && entry.runs != Runs::WithoutHost => Err(Stop::Unknown(unknown.why.clone())),
-            _ => Ok(rendered),
-        }
+        Ok(rendered)
     }
 
     /// Returns the module's name as the task has it, without its collection.

@@ -22,6 +22,10 @@ pub(super) struct Frame {
     pub(super) is_after_change: bool,
     /// Whether what runs in here goes before or after a handler, and only with it.
     pub(super) is_around_handler: bool,
+    /// The hosts for which a check does not know whether what is in here runs at all, and why.
+    doubts: Vec<(Arc<str>, String)>,
+    /// The place of the include of which that is not known.
+    doubtful_include: Option<String>,
     /// Tags of this ring and all outside it.
     pub(super) tags: Vec<String>,
 }
@@ -48,6 +52,8 @@ impl Frame {
             is_rescued: false,
             is_after_change: false,
             is_around_handler: false,
+            doubts: Vec::new(),
+            doubtful_include: None,
         })
     }
 
@@ -61,6 +67,8 @@ impl Frame {
             is_rescued: self.is_rescued,
             is_after_change: self.is_after_change,
             is_around_handler: self.is_around_handler,
+            doubts: Vec::new(),
+            doubtful_include: None,
             tags: self.tags.clone(),
         };
         if let Some(keywords) = frame.keywords() {
@@ -124,6 +132,27 @@ impl Frame {
         let mut frame = self.within(Owner::Nothing, Vec::new());
         frame.is_around_handler = true;
         Arc::new(frame)
+    }
+
+    /// The same place, where a check does not know for these hosts whether it comes to it. `include` is the place of the include that it comes by.
+    pub(super) fn in_doubt(self: &Arc<Self>, doubts: Vec<(Arc<str>, String)>, include: Option<String>) -> Arc<Self> {
+        if doubts.is_empty() {
+            return self.clone();
+        }
+        let mut frame = self.within(Owner::Nothing, Vec::new());
+        (frame.doubts, frame.doubtful_include) = (doubts, include);
+        Arc::new(frame)
+    }
+
+    /// Returns why a check does not know whether a host comes here.
+    pub(super) fn doubt(&self, host: &str) -> Option<&str> {
+        let all = self.outward().flat_map(|frame| &frame.doubts);
+        all.filter(|(doubtful, _)| **doubtful == *host).map(|(_, why)| why.as_str()).next()
+    }
+
+    /// Whether it comes here by the include at this place, of which a check did not know whether it is done.
+    pub(super) fn is_by(&self, include: &str) -> bool {
+        self.outward().any(|frame| frame.doubtful_include.as_deref() == Some(include))
     }
 
     fn keywords(&self) -> Option<&Keywords> {

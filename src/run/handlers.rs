@@ -12,7 +12,6 @@ use crate::run::budget;
 use crate::run::frame::Frame;
 use crate::run::host::{HandlerId, Notice, Standing};
 use crate::run::stage::Stage;
-use crate::run::task::HandlerRun;
 use crate::source::Diagnostic;
 use crate::value::{Value, arguments};
 
@@ -192,7 +191,7 @@ impl Run {
                 revived.push(host.clone());
             }
             if notice == Notice::Perhaps {
-                doubts.push((host.clone(), by));
+                doubts.push((host.clone(), format!("`{by}` cannot be predicted, and would notify it")));
             }
             targets.push(host.clone());
         }
@@ -200,10 +199,10 @@ impl Run {
             return;
         }
         let frame = if flush.is_rescued { handler.frame.rescued() } else { handler.frame.clone() };
-        let doubts = HandlerRun { doubts };
+        let frame = frame.in_doubt(doubts, None);
         match &handler.task.rolling {
-            None => self.task(stage, &handler.task, &targets, &frame, Some(&doubts)).await,
-            Some(rolling) => self.roll(stage, (&handler.task, rolling), &targets, &frame, &doubts).await,
+            None => self.task(stage, &handler.task, &targets, &frame, true).await,
+            Some(rolling) => self.roll(stage, (&handler.task, rolling), &targets, &frame).await,
         }
         for host in self.hosts.running(&revived) {
             self.hosts.set_standing(&host, Standing::Failed);
@@ -218,7 +217,6 @@ impl Run {
         (handler, rolling): (&Arc<Task>, &Rolling),
         targets: &[Arc<str>],
         frame: &Arc<Frame>,
-        doubts: &HandlerRun,
     ) {
         let known = crate::run::play::known(stage, self);
         let sizes = self.engine_of_play(&stage.play.folder).render(&rolling.serial.value, &known).and_then(|serial| {
@@ -242,7 +240,7 @@ impl Run {
             self.items(stage, &rolling.before, now, &around).await;
             let ready = self.hosts.running(now);
             if !stage.is_stopped() && !self.is_interrupted() {
-                self.task(stage, handler, &ready, frame, Some(doubts)).await;
+                self.task(stage, handler, &ready, frame, true).await;
             }
             if !rolling.after.is_empty() {
                 self.note_again(&marks, self.is_interrupted() || stage.is_broken(), true).await;

@@ -4,11 +4,10 @@ use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::agent::protocol::{Recalled, Task, Undo};
+pub use crate::agent::session::Control;
 use crate::change::kept::Past;
-use crate::change::{Bound, Host, Mode, Outcome, Output, Plan};
+use crate::change::{Host, Mode, Outcome, Output, Plan};
 use crate::connect::{Become, Target};
-use crate::modules::Entry;
-use crate::value::Map;
 
 /// Where, and as whom, something is done.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -28,25 +27,6 @@ pub struct Lost {
     pub hint: Option<String>,
     /// Whether the host was reached, and only did not let the task's user be become: then the task failed.
     pub reached: bool,
-}
-
-/// How a module that plans on the controller is to be carried out.
-#[derive(Clone, Debug)]
-pub struct Control {
-    /// The module.
-    pub entry: &'static Entry,
-    /// Its arguments, prepared.
-    pub arguments: Map,
-    /// Whether to make the changes.
-    pub mode: Mode,
-    /// Whether differences are wanted.
-    pub diff: bool,
-    /// Variables added to the environment of what it runs on the host.
-    pub environment: Vec<(String, String)>,
-    /// The step's key, where something is kept of it.
-    pub step: Option<String>,
-    /// What was approved of it.
-    pub bound: Bound,
 }
 
 /// Takes in what came of one item, by its index.

@@ -13,11 +13,10 @@ use futures_util::future::BoxFuture;
 use crate::agent::jobs;
 use crate::agent::protocol::{Recalled, RunIdentity, Task, Undo};
 use crate::change::kept::{self, Past, Store, store};
-use crate::change::{self, Blobs, Bound, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
+use crate::change::{self, Blobs, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
 use crate::connect::Target;
-use crate::modules::{self, Entry};
+use crate::modules;
 use crate::run::hands::{Control, Hands, Lost, OnItem, Seat};
-use crate::value::Map;
 
 /// This machine, and the way to all others.
 pub struct Here {
@@ -108,12 +107,13 @@ fn task_without_items(task: &Task) -> Task {
     Task { items: Vec::new(), ..task.clone() }
 }
 
-fn module_work(entry: &'static Entry, arguments: Map, mode: Mode, diff: bool, bound: Bound, notes: Option<kept::Work>) -> Work {
+fn module_work(control: Control, notes: Option<kept::Work>) -> Work {
+    let Control { entry, arguments, mode, diff, bound, doubt, .. } = control;
     Box::new(move |host| {
         host.set_work(notes);
         let plan = |probe: &dyn Probe| bound.plan(probe, || (entry.plan)(&arguments, probe));
         let result = |plan: &Plan, done: &[change::Done], probe: &dyn Probe| (entry.result)(&arguments, plan, done, probe);
-        change::run_module(plan, result, host, mode, diff)
+        change::run_module(plan, result, host, mode, diff, doubt.as_deref())
     })
 }
 
@@ -133,7 +133,12 @@ impl Hands for Here {
                 let bound = task.bound.get(index as usize).cloned().unwrap_or_default();
                 let step = task.steps.get(index as usize).map(String::as_str);
                 let work = match &task.job {
-                    None => module_work(entry, arguments, task.mode, task.diff, bound, self.notes(task.mode, step)),
+                    None => {
+                        let notes = self.notes(task.mode, step);
+                        let (mode, diff, doubt) = (task.mode, task.diff, task.doubt.clone());
+                        let control = Control { entry, arguments, mode, diff, environment: Vec::new(), step: None, bound, doubt };
+                        module_work(control, notes)
+                    }
                     Some(job) => {
                         let (task, job) = (task_without_items(&task), job.clone());
                         Box::new(move |host: &mut Host| {
@@ -157,9 +162,8 @@ impl Hands for Here {
             return self.away.control(seat, control);
         }
         async move {
-            let Control { entry, arguments, mode, diff, environment, step, bound } = control;
-            let notes = self.notes(mode, step.as_deref());
-            Ok(self.work(mode, environment, None, module_work(entry, arguments, mode, diff, bound, notes)).await)
+            let notes = self.notes(control.mode, control.step.as_deref());
+            Ok(self.work(control.mode, control.environment.clone(), None, module_work(control, notes)).await)
         }
         .boxed()
     }
@@ -279,6 +283,7 @@ mod tests {
             job: None,
             steps: Vec::new(),
             alone: false,
+            doubt: None,
             bound: Vec::new(),
         }
     }

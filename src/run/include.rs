@@ -15,7 +15,7 @@ use crate::run::stage::Stage;
 use crate::run::step::{Step, Stop};
 use crate::source::Diagnostic;
 use crate::value::{Map, Value, arguments};
-use crate::vars::{Truth, is_omit};
+use crate::vars::is_omit;
 
 /// What is included, with the variables that the loop gives it, and the hosts that include it.
 struct Group {
@@ -23,6 +23,8 @@ struct Group {
     own: Map,
     label: Option<String>,
     hosts: Vec<Arc<str>>,
+    /// The hosts for which a check does not know whether they include it, and why.
+    doubts: Vec<(Arc<str>, String)>,
 }
 
 /// A file of tasks or a role, by name.
@@ -73,7 +75,6 @@ impl Run {
                 task: task.clone(),
                 host: host.clone(),
                 name: name.clone(),
-                doubt: None,
                 key: None,
                 is_handler: false,
                 own: Map::new(),
@@ -87,16 +88,22 @@ impl Run {
             // With `run_once` only one host includes it; the result is all hosts'.
             let for_hosts = vec![host.clone()];
             match included {
-                Ok((included, registered)) => {
+                Ok((included, registered, doubt)) => {
+                    let registered = doubt.as_ref().map_or(registered, |why| Value::unknown(why.as_str()));
                     if let Some(register) = task.register.as_ref().and_then(|register| register.value.as_str()) {
                         for host in if once { hosts } else { &for_hosts } {
                             self.hosts.with(host, |host| host.set(register, registered.clone()));
                         }
                     }
                     for (what, own, label) in included {
-                        match groups.iter_mut().find(|group| group.what == what && group.own == own && !group.hosts.contains(host)) {
-                            Some(group) => group.hosts.extend(for_hosts.iter().cloned()),
-                            None => groups.push(Group { what, own, label, hosts: for_hosts.clone() }),
+                        let known = groups.iter_mut().find(|group| group.what == what && group.own == own && !group.hosts.contains(host));
+                        let doubts = doubt.iter().map(|why| (host.clone(), why.clone()));
+                        match known {
+                            Some(group) => {
+                                group.hosts.extend(for_hosts.iter().cloned());
+                                group.doubts.extend(doubts);
+                            }
+                            None => groups.push(Group { what, own, label, hosts: for_hosts.clone(), doubts: doubts.collect() }),
                         }
                     }
                 }
@@ -144,7 +151,7 @@ impl Run {
         };
         let mut parameters = (*task.keywords.vars).clone();
         parameters.extend(group.own);
-        let inner = frame.include(apply, Arc::new(parameters));
+        let inner = frame.include(apply, Arc::new(parameters)).in_doubt(group.doubts, Some(self.place(task)));
         for host in &hosts {
             let number = frame.outward().find_map(|ring| ring.role_number);
             self.hosts.with(host, |host| {
@@ -185,16 +192,20 @@ impl Run {
 
     /// Runs included items as handlers: no tags, as the handler was notified.
     async fn handler_items(self: &Arc<Self>, stage: &Arc<Stage>, items: &[Item], hosts: &[Arc<str>], frame: &Arc<Frame>) {
-        let handler = crate::run::task::HandlerRun { doubts: Vec::new() };
         for item in items {
             match item {
-                Item::Task(task) => Box::pin(self.task(stage, task, hosts, frame, Some(&handler))).await,
+                Item::Task(task) => Box::pin(self.task(stage, task, hosts, frame, true)).await,
                 Item::Block(block) => {
                     let inner = frame.block(block, false);
                     Box::pin(self.handler_items(stage, &block.block, hosts, &inner)).await;
                 }
             }
         }
+    }
+
+    /// Returns where a task stands: the same for a file that is read again.
+    fn place(&self, task: &Task) -> String {
+        self.sources.place(task.span).map(|place| place.to_string()).unwrap_or_default()
     }
 
     fn read(&self, stage: &Stage, task: &Task, what: &What, is_handler: bool) -> Result<Read, Vec<Diagnostic>> {
@@ -281,13 +292,13 @@ impl Run {
 }
 
 impl Step {
-    /// Returns what this host includes, in order, and what `register` gets.
-    fn included(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(Vec<Inclusion>, Value), Stop> {
+    /// Returns what this host includes, in order, what `register` gets, and why a check does not know whether it is included.
+    fn included(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(Vec<Inclusion>, Value, Option<String>), Stop> {
         let Some(r#loop) = &self.task.r#loop else {
-            self.require(variables, engine)?;
-            let what = self.what(variables, engine)?;
+            let doubt = self.require(variables, engine)?;
+            let what = self.what(variables, engine).map_err(|stop| doubt.clone().map_or(stop, Stop::Doubt))?;
             let register = Value::from(registered(&what));
-            return Ok((vec![(what, Map::new(), None)], register));
+            return Ok((vec![(what, Map::new(), None)], register, doubt));
         };
         let named = self.named_loop(r#loop, variables, engine)?;
         let r#loop = named.as_ref().unwrap_or(r#loop);
@@ -295,9 +306,11 @@ impl Step {
         let mut all = Vec::new();
         let mut results = Vec::new();
         let mut skipped = Stop::Skip(Value::Null);
+        let mut doubt = None;
         for item in self.loop_items(r#loop, &values, variables, engine)? {
             match self.require(&item.variables, engine) {
-                Ok(()) => {
+                Ok(why) => {
+                    doubt = doubt.or(why);
                     let what = self.what(&item.variables, engine)?;
                     let mut result = registered(&what);
                     result.extend(item.own.iter().cloned());
@@ -325,15 +338,14 @@ impl Step {
             ("skipped", Value::Bool(false)),
             ("msg", Value::str("All items completed")),
         ]);
-        Ok((all, register))
+        Ok((all, register, doubt))
     }
 
-    fn require(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<(), Stop> {
-        let conditions = self.frame.all(&self.task, |keywords| &keywords.when);
-        match self.hold(&conditions, variables, engine)? {
-            (Truth::Yes, _) => Ok(()),
-            (Truth::No, condition) => Err(Stop::Skip(condition)),
-            (Truth::Unknown(why), _) => Err(Stop::Unknown(why)),
+    /// As [`Step::require_conditions`]. What includes itself while nobody knows how often is not followed.
+    fn require(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<String>, Stop> {
+        match self.require_conditions(variables, engine)? {
+            Some(why) if !self.run.settings.check || self.frame.is_by(&self.run.place(&self.task)) => Err(Stop::Doubt(why)),
+            doubt => Ok(doubt),
         }
     }
 

@@ -78,7 +78,6 @@ impl Run {
                 task: task.clone(),
                 host: host.clone(),
                 name: action.clone(),
-                doubt: None,
                 key: None,
                 is_handler: false,
                 own: Map::new(),
@@ -88,15 +87,18 @@ impl Run {
             let engine = self.engine(&self.search(stage, frame, task));
             let conditions = frame.all(task, |keywords| &keywords.when);
             let stop = match step.hold(&conditions, &variables, &engine) {
-                Ok((Truth::Yes, _)) => {
-                    held.push(host.clone());
-                    continue;
-                }
+                Ok((Truth::Yes, _)) => match frame.doubt(host) {
+                    None => {
+                        held.push(host.clone());
+                        continue;
+                    }
+                    Some(why) => Stop::Doubt(why.to_owned()),
+                },
                 Ok((Truth::No, _)) => {
                     self.tell_skipped(task, &action, host);
                     continue;
                 }
-                Ok((Truth::Unknown(why), _)) => Stop::Unknown(why),
+                Ok((Truth::Unknown(why), _)) => Stop::Doubt(why),
                 Err(stop) => stop,
             };
             let ended = step.came(stop, &variables, &engine).into_ended();
@@ -195,7 +197,6 @@ impl Run {
             task: Arc::new(task.clone()),
             host: host.clone(),
             name: String::new(),
-            doubt: None,
             key: None,
             is_handler: false,
             own: Map::new(),

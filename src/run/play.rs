@@ -195,7 +195,7 @@ impl Run {
             let unknown: Vec<_> = hosts.iter().filter(|host| !is_smart || !self.hosts.with(host, |host| host.gathered)).cloned().collect();
             let hosts = unknown.as_slice();
             let task = Arc::new(implicit("Gathering Facts", "setup", arguments, stage));
-            self.task(stage, &task, hosts, &stage.frame.clone(), None).await;
+            self.task(stage, &task, hosts, &stage.frame.clone(), false).await;
         }
     }
 

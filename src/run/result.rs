@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::change::{Change, Difference, Failure, Mode, Outcome, Then};
+use crate::change::{Change, Difference, Failure, Foreseen, Mode, Outcome, Then, Thing};
 use crate::connect::Become;
-use crate::modules;
+use crate::load::playbook::Action;
+use crate::modules::{self, Entry, Runs};
 use crate::report::event::{Status, TaskResult};
+use crate::run::background::only_looks;
 use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
 use crate::run::failure::values_of_failure;
@@ -94,7 +96,6 @@ impl Step {
         let no_log = self.is_secret(variables, engine);
         let check = self.mode(variables, engine).map_or(self.run.settings.check, |mode| mode == Mode::Check);
         let mut result = TaskResult { no_log, check: check || self.run.settings.check, ..TaskResult::default() };
-        let mut notice = None;
         let is_of_module = matches!(stop, Stop::Failed(_));
         let mut register = match stop {
             Stop::Skip(condition) => {
@@ -108,12 +109,8 @@ impl Step {
                 ];
                 Value::map(values)
             }
-            Stop::Unknown(why) => {
-                result.status = Status::Unknown;
-                result.because.clone_from(&why);
-                notice = Some(Notice::Perhaps);
-                Value::unknown(why)
-            }
+            Stop::Unknown(why) => self.unseen(&mut result, why.clone(), why),
+            Stop::Doubt(why) => self.unseen(&mut result, in_doubt(&why), why),
             Stop::Wrong(diagnostic) => self.wrong(&mut result, "", &diagnostic),
             Stop::Within(context, diagnostic) => self.wrong(&mut result, &context, &diagnostic),
             Stop::Failed(failure) => {
@@ -140,7 +137,18 @@ impl Step {
             }
             result.ignored = !refused && self.is_ignored(variables, engine);
         }
+        let notice = (result.status == Status::Unknown).then_some(Notice::Perhaps);
         Came { result, register, then: Vec::new(), notice }
+    }
+
+    /// Makes unknown what a check did not send to any host, and returns what `register` gets. `told` is `why` as the report has it.
+    fn unseen(&self, result: &mut TaskResult, told: String, why: String) -> Value {
+        result.status = Status::Unknown;
+        result.because = told;
+        if self.changes_hosts() {
+            self.leave_unseen(None);
+        }
+        Value::unknown(why)
     }
 
     pub(super) fn is_ignored(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
@@ -187,14 +195,18 @@ impl Step {
         self.learn(&outcome, no_log);
         self.note_outcome(ready, &outcome);
         if let Some(why) = unknown(&outcome) {
-            let mut then = then;
+            let mut then = if ready.doubt.is_some() { not_known(then, &why) } else { then };
             then.extend(modules::facts_of(ready.entry.name, &ready.arguments).map(|name| {
                 let facts = Map::from_iter([(name.into(), Value::unknown(why.clone()))]);
                 (self.whose_facts(ready, variables, engine), Then::Facts { facts, cacheable: false })
             }));
-            let came = self.unforeseen(result, why, then, variables, engine);
-            if self.run.settings.check && came.notice.is_some() && (opaque(&outcome).is_some() || ready.is_opaque()) {
-                self.run.hosts.with(ready.delegate.as_ref().unwrap_or(&self.host), |host| host.unseen = Some(self.name.clone()));
+            let is_idle = ready.doubt.is_some() && !outcome.changed && self.task.changed_when.is_empty();
+            let told = ready.doubt.as_ref().map(|_| in_doubt(&why));
+            let mut came = self.unforeseen(result, why, then, variables, engine);
+            came.notice = came.notice.filter(|_| !is_idle);
+            came.result.because = told.unwrap_or(came.result.because);
+            if came.notice.is_some() && (is_blind(&outcome) || ready.is_opaque()) {
+                self.leave_unseen(ready.delegate.as_ref());
             }
             return came;
         }
@@ -264,6 +276,20 @@ impl Step {
         result.values = values;
         result.values.extend(invocation.map(|invocation| (INVOCATION.into(), invocation)));
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
+    }
+
+    /// Notes that a check does not know all that this task changes.
+    fn leave_unseen(&self, delegate: Option<&Arc<str>>) {
+        if self.run.settings.check {
+            self.run.hosts.with(delegate.unwrap_or(&self.host), |host| host.unseen = Some(self.name.clone()));
+        }
+    }
+
+    /// Whether the task may change hosts: it is an include, or its module does more than look.
+    fn changes_hosts(&self) -> bool {
+        let Action::Module { name, .. } = &self.task.action else { return true };
+        let looks = |entry: &Entry| only_looks(entry.name) || matches!(entry.name, "wait_for" | "wait_for_connection");
+        modules::find(name).is_none_or(|entry| entry.runs != Runs::WithoutHost && !looks(entry))
     }
 
     /// Returns the task that a check did not run, and whose program may keep this one from failing.
@@ -454,16 +480,37 @@ const LONG_ENOUGH: usize = 8;
 /// Why an outcome is not known.
 fn unknown(outcome: &Outcome) -> Option<String> {
     match (&outcome.unknown, &outcome.failure) {
-        (Some(why), _) | (None, Some(Failure::Unknown { why })) => Some(why.clone()),
+        (Some(why), _) | (None, Some(Failure::Unknown { why, .. })) => Some(why.clone()),
         _ => opaque(outcome),
     }
 }
 
 /// Why what a program does is not known: in a check one would be run, and nothing is said of what it does.
 fn opaque(outcome: &Outcome) -> Option<String> {
-    let foreseen = outcome.foreseen.iter().zip(&outcome.summary);
-    let mut opaque = foreseen.filter(|(change, _)| matches!(change, Change::Run { effects, .. } if effects.is_empty()));
-    opaque.next().map(|(_, summary)| format!("would {summary}"))
+    let is_opaque = |foreseen: &Foreseen| matches!(foreseen, Foreseen::Change(Change::Run { effects, .. }) if effects.is_empty());
+    let changes = outcome.foreseen.iter().filter(|foreseen| matches!(foreseen, Foreseen::Change(_)));
+    changes.zip(&outcome.summary).find(|(foreseen, _)| is_opaque(foreseen)).map(|(_, summary)| format!("would {summary}"))
+}
+
+/// Says that a check does not know whether a task is done.
+fn in_doubt(why: &str) -> String {
+    format!("whether it is done is not known: {why}")
+}
+
+/// Whether something may be changed that nobody can name.
+fn is_blind(outcome: &Outcome) -> bool {
+    opaque(outcome).is_some() || outcome.foreseen.iter().any(|foreseen| matches!(foreseen, Foreseen::Lost(Thing::Unnamed, _)))
+}
+
+/// Returns what the run has to do after a task that may not run: to forget what it knew of facts and variables.
+fn not_known(then: Vec<(Option<Arc<str>>, Then)>, why: &str) -> Vec<(Option<Arc<str>>, Then)> {
+    let unknown = |map: Map| map.into_keys().map(|name| (name, Value::unknown(why))).collect::<Map>();
+    let not_known = |(host, then)| match then {
+        Then::Facts { facts, .. } => Some((host, Then::Facts { facts: unknown(facts), cacheable: false })),
+        Then::Variables(variables) => Some((host, Then::Variables(unknown(variables)))),
+        _ => None,
+    };
+    then.into_iter().filter_map(not_known).collect()
 }
 
 /// Modules that register a list of differences; others register one.

@@ -32,8 +32,6 @@ pub(super) struct Step {
     pub(super) host: Arc<str>,
     /// The task's name, rendered.
     pub(super) name: String,
-    /// Why a handler may not run at all.
-    pub(super) doubt: Option<String>,
     /// Which of the run's steps this is; none where it leaves no trace.
     pub(super) key: Option<StepKey>,
     /// Whether the task is a handler.
@@ -102,6 +100,8 @@ pub(super) enum Stop {
     Skip(Value),
     /// A check cannot know.
     Unknown(String),
+    /// A check cannot know whether the task is done at all.
+    Doubt(String),
     /// Something in the user's files is wrong.
     Wrong(Box<Diagnostic>),
     /// As `Wrong`, with what the task was about, for the registered `msg`: Ansible's has that in front.
@@ -141,6 +141,8 @@ pub(super) struct Ready {
     pub(super) part: String,
     /// What was approved of it.
     pub(super) bound: Bound,
+    /// Why a check does not know whether it runs at all.
+    pub(super) doubt: Option<String>,
     /// What the module is asked for, for who wants to see it.
     pub(super) invocation: Option<Value>,
 }
@@ -155,11 +157,23 @@ impl Ready {
         self.entry.runs == Runs::OnHost && (self.mode == Mode::Apply || asks())
     }
 
+    /// Whether a check foresees what it does from its plan: it needs a host, does not only look at it, and nothing of it is done.
+    pub(super) fn is_foreseen(&self) -> bool {
+        self.mode == Mode::Check
+            && match self.entry.runs {
+                Runs::OnHost | Runs::OnController => {
+                    !self.looks_at_host() && !only_looks(self.entry.name) && !matches!(self.entry.name, "raw" | "reboot")
+                }
+                Runs::WithoutHost => matches!(self.entry.name, "set_fact" | "include_vars"),
+            }
+    }
+
     /// Whether both can go to the host in one message.
     pub(super) fn goes_with(&self, other: &Self) -> bool {
         self.entry.name == other.entry.name
             && self.seat == other.seat
             && self.mode == other.mode
+            && self.doubt == other.doubt
             && self.diff == other.diff
             && self.environment == other.environment
             && self.timeout == other.timeout
@@ -182,6 +196,7 @@ impl Ready {
             job: None,
             steps: self.step.clone().filter(|_| self.mode == Mode::Apply).into_iter().collect(),
             alone: self.alone,
+            doubt: self.doubt.clone(),
             bound: vec![self.bound.clone()],
         }
     }
@@ -199,10 +214,9 @@ impl Step {
         let began = Instant::now();
         let variables = self.run.variables(&self.stage, &self.frame, Some(&self.task), &self.host).with(self.own.clone());
         let engine = self.run.engine(&self.run.search(&self.stage, &self.frame, &self.task));
-        let mut ended = match (&self.doubt, &self.task.r#loop) {
-            (Some(doubt), _) => self.came(Stop::Unknown(doubt.clone()), &variables, &engine).into_ended(),
-            (None, None) => self.single(&variables, &engine).await.into_ended(),
-            (None, Some(r#loop)) => self.looped(r#loop, &variables, &engine).await,
+        let mut ended = match &self.task.r#loop {
+            None => self.single(&variables, &engine).await.into_ended(),
+            Some(r#loop) => self.looped(r#loop, &variables, &engine).await,
         };
         ended.result.took = began.elapsed();
         let told = variables.deprecations();
@@ -410,6 +424,7 @@ impl Step {
                     environment: ready.environment.clone(),
                     step: ready.step.clone(),
                     bound: ready.bound.clone(),
+                    doubt: ready.doubt.clone(),
                 };
                 hands.control(&ready.seat, control).await
             }
@@ -433,7 +448,8 @@ impl Step {
         if outcome.on_controller.is_empty() || outcome.failure.is_some() {
             return;
         }
-        let plan = Plan { changes: std::mem::take(&mut outcome.on_controller), ..Plan::default() };
+        let changes = std::mem::take(&mut outcome.on_controller);
+        let plan = Plan { changes, doubt: ready.doubt.clone(), ..Plan::default() };
         let done = self.run.hands.here(plan, ready.mode, ready.diff).await;
         outcome.changed |= done.changed;
         outcome.failure = done.failure;
@@ -486,9 +502,10 @@ fn without_host(ready: &Ready) -> Outcome {
             then: plan.then,
             warnings: plan.warnings,
             secrets: plan.secrets,
+            unknown: ready.doubt.clone(),
             ..Outcome::default()
         },
-        Err(Failure::Unknown { why }) => Outcome { unknown: Some(why), ..Outcome::default() },
+        Err(Failure::Unknown { why, .. }) => Outcome { unknown: Some(why), ..Outcome::default() },
         Err(failure) => Outcome { failure: Some(failure), ..Outcome::default() },
     }
 }

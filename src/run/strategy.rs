@@ -89,7 +89,7 @@ impl Run {
                     return;
                 }
                 match item {
-                    Item::Task(task) => self.task(stage, task, hosts, frame, None).await,
+                    Item::Task(task) => self.task(stage, task, hosts, frame, false).await,
                     Item::Block(block) if !self.block_may_start(block, hosts.len()) => return,
                     Item::Block(block) => self.block(stage, block, hosts, frame).await,
                 }

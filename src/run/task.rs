@@ -26,17 +26,17 @@ use crate::value::{Key, Map, Value, arguments};
 const ONCE_FOR_ALL: &[&str] = &["add_host", "pause"];
 
 impl Run {
-    /// Runs a task, or handler, on those of `hosts` that take part. `doubt` says why a handler may not run at all.
+    /// Runs a task, or handler, on those of `hosts` that take part.
     pub(super) async fn task(
         self: &Arc<Self>,
         stage: &Arc<Stage>,
         task: &Arc<Task>,
         hosts: &[Arc<str>],
         frame: &Arc<Frame>,
-        handler: Option<&HandlerRun>,
+        is_handler: bool,
     ) {
         let hosts = self.hosts.running(hosts);
-        let is_wanted = handler.is_some() || self.selection.wants(&frame.tags_of(task));
+        let is_wanted = is_handler || self.selection.wants(&frame.tags_of(task));
         let Some(first) = hosts.first().filter(|_| is_wanted) else { return };
         let name = self.task_name(stage, task, frame, first);
         if !self.has_started(&name, task) || !self.is_confirmed(&name, task) {
@@ -44,11 +44,9 @@ impl Run {
         }
         self.note_reserved(&task.keywords.vars, task.span);
         match &task.action {
-            Action::IncludeTasks { .. } | Action::IncludeRole { .. } => {
-                self.include(stage, task, &hosts, frame, name, handler.is_some()).await
-            }
+            Action::IncludeTasks { .. } | Action::IncludeRole { .. } => self.include(stage, task, &hosts, frame, name, is_handler).await,
             Action::Module { name: module, .. } if modules::short_name(module) == "meta" => {
-                self.meta(stage, task, &hosts, frame, handler.is_some()).await
+                self.meta(stage, task, &hosts, frame, is_handler).await
             }
             Action::Module { name: module, .. } => {
                 let module = modules::short_name(module).to_owned();
@@ -56,8 +54,8 @@ impl Run {
                     return;
                 }
                 let began = std::time::Instant::now();
-                self.announce(stage, (task, frame), &hosts, (&name, &module), handler.is_some());
-                if self.on_hosts(stage, task, &hosts, frame, &name, &module, handler).await {
+                self.announce(stage, (task, frame), &hosts, (&name, &module), is_handler);
+                if self.on_hosts(stage, task, &hosts, frame, &name, &module, is_handler).await {
                     self.guard.changed(began.elapsed());
                 }
             }
@@ -125,7 +123,7 @@ impl Run {
         frame: &Arc<Frame>,
         name: &str,
         module: &str,
-        handler: Option<&HandlerRun>,
+        is_handler: bool,
     ) -> bool {
         let Some(first) = hosts.first() else { return false };
         let flags = match self.flags(stage, task, frame, first) {
@@ -150,9 +148,8 @@ impl Run {
                 task: task.clone(),
                 host: host.clone(),
                 name: name.to_owned(),
-                doubt: handler.and_then(|handler| handler.doubt(host)),
                 key: Some(self.step_key(task, module, host)),
-                is_handler: handler.is_some(),
+                is_handler,
                 own: Map::new(),
                 redone: 0,
             };
@@ -363,17 +360,6 @@ async fn queued(semaphore: &Arc<Semaphore>) -> impl Future<Output = Result<Owned
     match std::future::poll_fn(|context| Poll::Ready(turn.as_mut().poll(context))).await {
         Poll::Ready(now) => Either::Left(std::future::ready(now)),
         Poll::Pending => Either::Right(turn),
-    }
-}
-
-/// Which hosts a handler runs on, and for which of them it is not certain that it would.
-pub(super) struct HandlerRun {
-    pub(super) doubts: Vec<(Arc<str>, String)>,
-}
-
-impl HandlerRun {
-    fn doubt(&self, host: &Arc<str>) -> Option<String> {
-        self.doubts.iter().find(|(doubtful, _)| doubtful == host).map(|(_, by)| format!("`{by}` cannot be predicted, and would notify it"))
     }
 }
 

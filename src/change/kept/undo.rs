@@ -63,12 +63,12 @@ pub(super) fn sets(kept: &Kept) -> Option<String> {
 pub fn take_back(store: &Store, id: &str, host: &mut Host, mode: Mode, diff: bool) -> Outcome {
     let overlay = host.overlay().clone();
     let is_foreseen = |seen: &Seen| match seen {
-        Seen::User { name, .. } => overlay.user(name).is_some(),
-        Seen::Group { name, .. } => overlay.group(name).is_some(),
+        Seen::User { name, .. } => overlay.foreseen_user(name).is_some(),
+        Seen::Group { name, .. } => overlay.foreseen_group(name).is_some(),
         _ => true,
     };
     let is_last = |seen: &Seen| mode == Mode::Check && !is_foreseen(seen);
-    run_module(|probe| plan(store, id, probe, &is_last), |plan, _, _| Ok(plan.values.clone()), host, mode, diff)
+    run_module(|probe| plan(store, id, probe, &is_last), |plan, _, _| Ok(plan.values.clone()), host, mode, diff, None)
 }
 
 /// Plans the way back of one change. `is_last` tells the users and groups of which this is the last change that the run made.
