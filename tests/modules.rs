@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use windlass::change::kept::undo::hindrance;
 use windlass::change::probe::{FileKind, Stat};
-use windlass::change::{Change, Failure, Host, Mode, Outcome, Plan, Probe, carry_out, digest, run_module, tree};
+use windlass::change::{Change, Failure, Foreseen, Host, Mode, Outcome, Plan, Probe, Thing, carry_out, digest, run_module, tree};
 use windlass::modules::{ALL, Controller, Entry, Example, ONE_WAY, Runs};
 use windlass::source::{Sources, yaml};
 use windlass::value::{Map, Value};
@@ -178,17 +178,21 @@ impl Trial {
         self.folder.path().join("host")
     }
 
-    fn run(&self, host: &mut Host, mode: Mode) -> Outcome {
+    /// Returns the arguments as they come to the host.
+    fn prepared(&self) -> Map {
         let controller = Files { folder: self.folder.path().join("controller") };
         let mut arguments = self.arguments.clone();
         (self.entry.prepare)(&mut arguments, &controller).unwrap_or_else(|failure| panic!("{}: {failure}", self.name));
-        let outcome = run_module(
-            |host| (self.entry.plan)(&arguments, host),
-            |plan, done, host| (self.entry.result)(&arguments, plan, done, host),
-            host,
-            mode,
-            true,
-        );
+        arguments
+    }
+
+    fn run_with(&self, arguments: &Map, host: &mut Host, mode: Mode, doubt: Option<&str>) -> Outcome {
+        let plan = |host: &dyn Probe| (self.entry.plan)(arguments, host);
+        run_module(plan, |plan, done, host| (self.entry.result)(arguments, plan, done, host), host, mode, true, doubt)
+    }
+
+    fn run(&self, host: &mut Host, mode: Mode) -> Outcome {
+        let outcome = self.run_with(&self.prepared(), host, mode, None);
         assert_eq!(outcome.failure, None, "{} ({mode:?})", self.name);
         if mode == Mode::Apply {
             let plan = Plan { changes: outcome.on_controller.clone(), ..Plan::default() };
@@ -284,7 +288,7 @@ fn a_check_writes_nothing_and_foresees_what_a_run_does() {
         if !is_random(trial.entry) {
             assert_eq!(check.summary, run.summary, "{}", trial.name);
         }
-        if check.foreseen.iter().any(|change| matches!(change, Change::Run { .. })) || is_random(trial.entry) {
+        if check.changes_foreseen().any(|change| matches!(change, Change::Run { .. })) || is_random(trial.entry) {
             return;
         }
         for path in foreseeing.overlay().paths() {
@@ -321,10 +325,50 @@ fn a_second_task_of_a_check_sees_what_the_first_foresaw() {
         if trial.entry.rests
             && first.unknown.is_none()
             && first.on_controller.is_empty()
-            && !first.foreseen.iter().any(|change| matches!(change, Change::Run { .. }))
+            && !first.changes_foreseen().any(|change| matches!(change, Change::Run { .. }))
         {
             let second = trial.run(&mut host, Mode::Check);
             assert!(!second.changed && second.unknown.is_none(), "{}: {}: {:?}", trial.name, second.because, second.summary);
+        }
+    });
+}
+
+/// Whether a check lost sight of something that nobody can name.
+fn is_blind(outcome: &Outcome) -> bool {
+    outcome.foreseen.iter().any(|foreseen| matches!(foreseen, Foreseen::Lost(Thing::Unnamed, _)))
+}
+
+#[test]
+fn what_a_task_in_doubt_would_change_is_unknown_then() {
+    each_example(|trial, _| {
+        let before = picture(&trial.root());
+        let arguments = trial.prepared();
+        let mut host = Host::under(&trial.root());
+        let sure = trial.run_with(&arguments, &mut Host::under(&trial.root()), Mode::Check, None);
+        let perhaps = trial.run_with(&arguments, &mut host, Mode::Check, Some("nobody knows"));
+        assert_eq!(perhaps.unknown.as_deref(), Some("nobody knows"), "{}", trial.name);
+        assert_eq!((perhaps.changes_foreseen().count(), perhaps.summary.len()), (0, sure.summary.len()), "{}", trial.name);
+        assert_eq!(picture(&trial.root()), before, "{}: the check wrote something", trial.name);
+        let then = trial.run_with(&arguments, &mut host, Mode::Check, None);
+        // A temporary file has another name each time.
+        let is_lost = perhaps.changed && perhaps.on_controller.is_empty() && !is_blind(&perhaps) && trial.entry.name != "tempfile";
+        assert_eq!(then.unknown.is_some(), is_lost || sure.unknown.is_some(), "{}: {perhaps:?}, then {then:?}", trial.name);
+    });
+}
+
+#[test]
+fn what_a_task_with_an_unknown_argument_may_change_is_unknown_then() {
+    each_example(|trial, example| {
+        for name in trial.arguments.keys().filter(|_| example.changes) {
+            let mut unknown = if trial.entry.copes_with_unknown { trial.prepared() } else { trial.arguments.clone() };
+            unknown.insert(name.clone(), Value::unknown("not run"));
+            let mut host = Host::under(&trial.root());
+            let first = trial.run_with(&unknown, &mut host, Mode::Check, None);
+            if first.unknown.is_none() || is_blind(&first) {
+                continue;
+            }
+            let then = trial.run_with(&trial.prepared(), &mut host, Mode::Check, None);
+            assert!(then.unknown.is_some() || !then.on_controller.is_empty(), "{}: `{name}` unknown, then {then:?}", trial.name);
         }
     });
 }
@@ -340,7 +384,7 @@ fn modules_that_cannot_be_undone_are_listed() {
     each_example(|trial, _| {
         let check = trial.run(&mut Host::under(&trial.root()), Mode::Check);
         let listed = ONE_WAY.contains(&trial.entry.name) || AS_ASKED.contains(&trial.entry.name);
-        if let Some(why) = check.foreseen.iter().find_map(hindrance) {
+        if let Some(why) = check.changes_foreseen().find_map(hindrance) {
             assert!(listed, "{} is not in ONE_WAY, and cannot be undone: {why}", trial.name);
         }
     });

@@ -319,6 +319,45 @@ fn unknown_steps_have_to_be_allowed_and_what_they_move_is_refused() {
 }
 
 #[test]
+fn what_may_be_done_is_approved_with_what_it_would_do() {
+    let playbook = r#"
+- hosts: a
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Asks
+      shell: cat {{ playbook_dir }}/answer
+      register: asked
+    - name: Perhaps
+      copy: {content: "{{ text }}\n", dest: "{{ playbook_dir }}/perhaps"}
+      when: asked.stdout == 'yes'
+    - name: More
+      include_tasks: more.yml
+      when: asked.stdout == 'yes'
+"#;
+    let site = Site::new().file("hosts.ini", "a text=hello\n").file("site.yml", playbook).file("answer", "no");
+    site.write("more.yml", "- name: Within\n  copy: {content: w, dest: \"{{ playbook_dir }}/within\"}\n");
+    let made = plan(&site, "--detailed-exitcode").code(11);
+    for step in ["Asks", "Perhaps", "Within"] {
+        assert!(made.stdout.contains(&format!("unknown: `{step}` on a")), "{}", made.stdout);
+    }
+    let shown = site.run(["show", "the.plan"]).success();
+    assert!(shown.stdout.contains("+hello"), "{}", shown.stdout);
+    let _ = apply(&site, "--allow-unknown Asks").code(11);
+    // The condition does not hold: nothing of it is done, and nothing is refused.
+    let _ = apply(&site, "--allow-unknown all").success();
+    assert!(!site.exists("perhaps") && !site.exists("within"));
+    // It holds, but what would be written is no longer what was approved.
+    site.write("answer", "yes");
+    site.write("hosts.ini", "a text=bye\n");
+    let moved = apply(&site, "--allow-unknown all").code(12);
+    assert!(!site.exists("perhaps"), "{}", moved.all());
+    site.write("hosts.ini", "a text=hello\n");
+    let _ = apply(&site, "--allow-unknown all").success();
+    assert_eq!((site.read("perhaps"), site.read("within")), ("hello\n".to_owned(), "w".to_owned()));
+}
+
+#[test]
 fn what_only_computes_from_an_unknown_value_is_done_as_approved() {
     let playbook = r#"
 - hosts: a

@@ -166,6 +166,7 @@ fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
         foreseen: Vec::new(),
         steps: Vec::new(),
         alone: false,
+        doubt: None,
         bound: Vec::new(),
         job: None,
     }

@@ -69,6 +69,15 @@ pub enum Names {
 }
 
 impl Names {
+    /// Returns the argument that says where the change is.
+    fn argument(self) -> Option<&'static str> {
+        match self {
+            Self::Path(name) | Self::User(name) | Self::Group(name) | Self::Packages(name) | Self::Unit(name) => Some(name),
+            Self::Placed(_) => Some("dest"),
+            Self::Always(_) | Self::Program(_) => None,
+        }
+    }
+
     /// Returns what these arguments name, as far as they are known.
     pub fn things(self, arguments: &Map, host: &dyn Probe) -> Vec<Thing> {
         let texts = |name: &str| match arguments.get(name) {
@@ -76,6 +85,9 @@ impl Names {
             Some(Value::List(items)) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
             _ => Vec::new(),
         };
+        if self.argument().and_then(|name| arguments.get(name)?.unknown_part()).is_some() {
+            return vec![Thing::Unnamed];
+        }
         let each = |name: &str, thing: fn(String) -> Thing| texts(name).into_iter().map(thing).collect();
         match self {
             Self::Path(name) => texts(name).iter().filter(|path| path.starts_with('/')).map(|path| Thing::Path(path.into())).collect(),

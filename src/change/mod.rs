@@ -565,6 +565,16 @@ pub struct Outcome {
     pub found: Option<String>,
 }
 
+impl Outcome {
+    /// Returns the changes that a check foresees.
+    pub fn changes_foreseen(&self) -> impl Iterator<Item = &Change> {
+        self.foreseen.iter().filter_map(|foreseen| match foreseen {
+            Foreseen::Change(change) => Some(change),
+            Foreseen::Lost(..) => None,
+        })
+    }
+}
+
 /// What a check takes in of a host.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Foreseen {

@@ -132,13 +132,21 @@ impl Prepared {
     }
 }
 
+/// The stack of the threads that run plays, bytes: enough for as many includes within includes as there may be.
+const STACK: usize = 64 * 1024 * 1024;
+
 /// Runs what was prepared.
 ///
 /// # Errors
 /// When no threads can be started.
 pub(super) fn drive(prepared: &Prepared) -> Result<Recap, String> {
-    let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("no threads can be started: {error}"))?;
-    let recap = runtime.block_on(prepared.run());
+    let trouble = |error: std::io::Error| format!("no threads can be started: {error}");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK).build().map_err(trouble)?;
+    let recap = std::thread::scope(|scope| {
+        let run =
+            std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || runtime.block_on(prepared.run())).map_err(trouble)?;
+        run.join().map_err(|_| "windlass itself broke down; please report it".to_owned())
+    })?;
     // A program on this machine that does not end must not hold windlass up.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     Ok(recap)

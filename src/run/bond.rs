@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::change::bound::{Bound, REFUSED, keyed, refusal};
 use crate::change::kept::undo::hindrance;
-use crate::change::{Foreseen, Mode, Outcome};
+use crate::change::{Change, Mode, Outcome};
 use crate::load::playbook::{Action, Task};
 use crate::modules::{self, Runs};
 use crate::record::plan::{self, Keys, Part};
@@ -145,8 +145,9 @@ impl Step {
         if let Some(part) = parts.iter_mut().find(|noted| noted.part.part == ready.part) {
             part.part.changes.clone_from(&outcome.planned);
             part.part.found.clone_from(&outcome.found);
-            let is_final = |foreseen: &Foreseen| matches!(foreseen, Foreseen::Change(change) if hindrance(change).is_some());
-            part.is_final = outcome.foreseen.iter().any(is_final) || (outcome.unknown.is_some() && ready.entry.runs != Runs::WithoutHost);
+            let is_final = |change: &Change| hindrance(change).is_some();
+            part.is_final =
+                outcome.changes_foreseen().any(is_final) || (outcome.unknown.is_some() && ready.entry.runs != Runs::WithoutHost);
         }
     }
 }

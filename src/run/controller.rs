@@ -122,7 +122,7 @@ impl Controller for Desk<'_> {
         }
         match std::fs::metadata(path) {
             Ok(metadata) => Ok(Some(to_stat(&metadata))),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => Err(Failure::io("look at", path, &error)),
         }
     }

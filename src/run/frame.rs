@@ -26,6 +26,8 @@ pub(super) struct Frame {
     doubts: Vec<(Arc<str>, String)>,
     /// The place of the include of which that is not known.
     doubtful_include: Option<String>,
+    /// How many includes it comes by.
+    depth: usize,
     /// Tags of this ring and all outside it.
     pub(super) tags: Vec<String>,
 }
@@ -54,6 +56,7 @@ impl Frame {
             is_around_handler: false,
             doubts: Vec::new(),
             doubtful_include: None,
+            depth: 0,
         })
     }
 
@@ -69,6 +72,7 @@ impl Frame {
             is_around_handler: self.is_around_handler,
             doubts: Vec::new(),
             doubtful_include: None,
+            depth: self.depth,
             tags: self.tags.clone(),
         };
         if let Some(keywords) = frame.keywords() {
@@ -110,7 +114,14 @@ impl Frame {
             }
             None => Owner::Nothing,
         };
-        Arc::new(self.within(owner, vars))
+        let mut frame = self.within(owner, vars);
+        frame.depth += 1;
+        Arc::new(frame)
+    }
+
+    /// Returns by how many includes it comes here.
+    pub(super) fn depth(&self) -> usize {
+        self.depth
     }
 
     /// The same place, in the body of a block that rescues what fails.

@@ -27,6 +27,9 @@ struct Group {
     doubts: Vec<(Arc<str>, String)>,
 }
 
+/// So many includes within includes there may be.
+const DEEPEST: usize = 500;
+
 /// A file of tasks or a role, by name.
 #[derive(Clone, PartialEq)]
 enum What {
@@ -143,6 +146,12 @@ impl Run {
             Action::Module { .. } => None,
         };
         let read = match self.read(stage, task, &group.what, is_handler) {
+            Ok(_) if frame.depth() >= DEEPEST => {
+                let deep = format!("this is the {DEEPEST}th include within includes: it seems to include itself without end");
+                let deep = Diagnostic::error(deep).at(task.span).hint("give it a `when` that ends it, or write a loop with `until`");
+                self.not_included(stage, task, frame, name, &hosts, &group.what, vec![deep]).await;
+                return None;
+            }
             Ok(read) => read,
             Err(diagnostics) => {
                 self.not_included(stage, task, frame, name, &hosts, &group.what, diagnostics).await;

@@ -487,9 +487,9 @@ fn unknown(outcome: &Outcome) -> Option<String> {
 
 /// Why what a program does is not known: in a check one would be run, and nothing is said of what it does.
 fn opaque(outcome: &Outcome) -> Option<String> {
-    let is_opaque = |foreseen: &Foreseen| matches!(foreseen, Foreseen::Change(Change::Run { effects, .. }) if effects.is_empty());
-    let changes = outcome.foreseen.iter().filter(|foreseen| matches!(foreseen, Foreseen::Change(_)));
-    changes.zip(&outcome.summary).find(|(foreseen, _)| is_opaque(foreseen)).map(|(_, summary)| format!("would {summary}"))
+    let mut told = outcome.changes_foreseen().zip(&outcome.summary);
+    let opaque = told.find(|(change, _)| matches!(change, Change::Run { effects, .. } if effects.is_empty()));
+    opaque.map(|(_, summary)| format!("would {summary}"))
 }
 
 /// Says that a check does not know whether a task is done.
