@@ -61,6 +61,8 @@ impl Hands for FakeHands {
             self.sent.lock().expect("lock").push(line.trim_end().to_owned());
             for (index, item) in task.items.iter().enumerate() {
                 let mut outcome = self.outcome(seat, item, task.mode)?;
+                let not_known = item.values().find_map(Value::unknown_part).map(|unknown| unknown.why.clone());
+                outcome.unknown = task.doubt.clone().or(not_known).or(outcome.unknown);
                 if task.module == "setup" {
                     let facts = Map::from_iter([("ansible_system".into(), Value::str("Linux"))]);
                     outcome.then.push(Then::Facts { facts, cacheable: true });
