@@ -39,7 +39,8 @@
 //! - **A change fits only what it was planned from.** It carries what was there before; where that is no longer so,
 //!   nothing is done, and files are replaced whole or not at all. Guarded by `tests/apply.rs`.
 //! - **What cannot be foreseen is unknown.** [`value::Value::Unknown`] taints what depends on it, and never counts as ok,
-//!   skipped or false. Guarded by the tests of `vars` and by `tests/playbooks.rs`.
+//!   skipped or false; of what a task may change that may not run, or whose arguments are unknown, a check loses sight
+//!   ([`change::doubt`]). Guarded by the tests of `vars`, `tests/playbooks.rs`, `tests/modules.rs` and `tests/honest.rs`.
 //! - **Text from a host is never rendered.** Only texts of the user's own files become [`value::Value::Lazy`]. The tests of
 //!   `vars` and `tests/playbooks.rs` try to inject templates.
 //! - **No secret is told.** One [`value::secret::Redactor`] learns them all, and [`report::output::Output`] masks them in

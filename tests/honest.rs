@@ -475,6 +475,19 @@ fn variables_that_are_set_on_an_unknown_condition_are_unknown() {
 }
 
 #[test]
+fn what_comes_after_an_end_in_doubt_is_unknown() {
+    for action in ["end_host", "end_play", "end_batch"] {
+        let came = checked(
+            &format!(
+                "    - ping:\n    - meta: {action}\n      when: asked.rc == 1\n    - copy: {{content: x, dest: \"{{{{ base }}}}/new\"}}\n"
+            ),
+            "",
+        );
+        assert_eq!(statuses(&came), ["ping ok".to_owned(), format!("{action} unknown"), "copy unknown".to_owned()]);
+    }
+}
+
+#[test]
 fn includes_and_handlers_in_doubt_are_shown_with_what_they_would_do() {
     let came = checked(
         "    - name: outer\n      include_tasks: more.yml\n      when: asked.rc == 0\n\

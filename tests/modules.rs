@@ -279,6 +279,7 @@ fn a_check_writes_nothing_and_foresees_what_a_run_does() {
         let mut foreseeing = Host::under(&root);
         let check = trial.run(&mut foreseeing, Mode::Check);
         assert_eq!(picture(&root), before, "{}: the check wrote something", trial.name);
+        assert!(!trial.entry.looks || !check.changed, "{}: it only looks", trial.name);
         let run = trial.run(&mut Host::under(&root), Mode::Apply);
         assert_eq!(run.changed, example.changes, "{}: {}", trial.name, run.because);
         if check.unknown.is_some() {

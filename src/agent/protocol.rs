@@ -9,7 +9,8 @@ use crate::change::probe::Stat;
 use crate::change::{
     Bound, Done, Failure, Foreseen, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
 };
-use crate::value::{Map, Value};
+use crate::modules;
+use crate::value::Map;
 
 /// Goes up with every change of a message. Both sides say theirs first and must agree.
 pub const VERSION: u32 = 8;
@@ -123,13 +124,10 @@ pub struct Task {
 }
 
 impl Task {
-    /// Returns the users of the host that the task removes.
-    pub fn removes(&self) -> Vec<&str> {
-        if self.module != "user" || self.mode != Mode::Apply {
-            return Vec::new();
-        }
-        let absent = self.items.iter().filter(|item| item.get("state").and_then(Value::as_str) == Some("absent"));
-        absent.filter_map(|item| item.get("name").or_else(|| item.get("user"))?.as_str()).collect()
+    /// Returns the users of the host whose sessions have to end before the task.
+    pub fn ends(&self) -> Vec<String> {
+        let Some(entry) = modules::find(&self.module).filter(|_| self.mode == Mode::Apply) else { return Vec::new() };
+        self.items.iter().flat_map(entry.ends).collect()
     }
 }
 

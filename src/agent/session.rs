@@ -147,8 +147,8 @@ impl Session {
         mut task: Task,
         on_item: &mut (dyn FnMut(u32, Outcome) + Send),
     ) -> Result<(), Trouble> {
-        for user in task.removes() {
-            self.leave(user).await;
+        for user in task.ends() {
+            self.leave(&user).await;
         }
         if let Some(host) = self.in_process(r#become) {
             return self.task_here(host, task, on_item).await;

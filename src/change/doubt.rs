@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::probe::FileKind;
-use super::{Change, Effect, Failure, Mode, Plan, Probe};
+use super::{Change, Effect, Failure, Mode, Plan, Probe, http};
 use crate::value::{Map, Value};
 
 /// Something of a host that a check no longer knows.
@@ -62,6 +62,8 @@ pub enum Names {
     Packages(&'static str),
     /// The argument is the name of a unit of the system.
     Unit(&'static str),
+    /// The argument is an address of a server that it changes.
+    Server(&'static str),
     /// It changes this path, whatever its arguments are.
     Always(&'static str),
     /// It changes what this program prints.
@@ -72,7 +74,9 @@ impl Names {
     /// Returns the argument that says where the change is.
     fn argument(self) -> Option<&'static str> {
         match self {
-            Self::Path(name) | Self::User(name) | Self::Group(name) | Self::Packages(name) | Self::Unit(name) => Some(name),
+            Self::Path(name) | Self::User(name) | Self::Group(name) | Self::Packages(name) | Self::Unit(name) | Self::Server(name) => {
+                Some(name)
+            }
             Self::Placed(_) => Some("dest"),
             Self::Always(_) | Self::Program(_) => None,
         }
@@ -102,6 +106,7 @@ impl Names {
                 names.map(|name| Thing::Package(name.trim().to_owned())).collect()
             }
             Self::Unit(name) => each(name, |name| Thing::Unit { name, scope: "system".to_owned() }),
+            Self::Server(name) => texts(name).iter().map(|url| Thing::Answer(http::origin(url))).collect(),
             Self::Always(path) => vec![Thing::Path(path.into())],
             Self::Program(name) => vec![Thing::Output(vec![name.to_owned()])],
         }

@@ -328,6 +328,13 @@ fn place(url: &str) -> String {
     }
 }
 
+/// Returns scheme, host and port of an address.
+pub fn origin(url: &str) -> String {
+    let after = url.find("://").map_or(0, |at| at + 3);
+    let end = url.get(after..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| after + at);
+    url.get(..end).unwrap_or(url).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::{Read as _, Write as _};
@@ -400,5 +407,11 @@ mod tests {
         assert!(say(CertificateError::UnknownIssuer).contains("not trusted here"));
         assert!(say(CertificateError::NotValidForName).contains("not for this name"));
         assert!(say(CertificateError::Expired).contains("has expired"));
+    }
+
+    #[test]
+    fn the_origin_is_what_reads_depend_on() {
+        assert_eq!(origin("https://es:9200/_cluster/settings?x"), "https://es:9200");
+        assert_eq!(origin("http://es"), "http://es");
     }
 }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::group::Presence;
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::{Change, Effect, Failure, Plan, Probe, Program};
 
 /// Switches modules of Apache on and off, on Debian and its relatives. The server is not restarted: notify a handler.
@@ -35,6 +36,7 @@ pub struct Apache2Module {
 impl Module for Apache2Module {
     const NAME: &'static str = "apache2_module";
     const COLLECTION: &'static str = "community.general";
+    const CHANGES: &'static [Names] = &[Names::Always("/etc/apache2")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "A module that is on",

@@ -42,6 +42,7 @@ fn usual() -> String {
 
 impl Module for AsyncStatus {
     const NAME: &'static str = "async_status";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Look after a job",
         task: "{jid: j123.4, _async_dir: /srv/jobs}",

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::elasticsearch::{Call, SECRET_ARGUMENTS, Server, answer_of, elasticsearch_arguments, value};
 use crate::change::{Change, Done, Effect, Failure, Plan, Probe};
 use crate::formats::elasticsearch::{Flat, differing, flat, lines, merged};
@@ -28,6 +29,7 @@ pub const READ: &str = "/_cluster/settings?flat_settings=true";
 
 impl Module for ElasticsearchClusterSettings {
     const NAME: &'static str = "elasticsearch_cluster_settings";
+    const CHANGES: &'static [Names] = &[Names::Server("url")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Hold shard allocation to primaries",

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::elasticsearch::{Call, SECRET_ARGUMENTS, Server, answer_of, elasticsearch_arguments, value};
 use crate::change::{Change, Done, Effect, Failure, Plan, Probe};
 use crate::formats::elasticsearch::{access_of_key, encoded, millis, normal_access};
@@ -89,6 +90,7 @@ struct Key {
 
 impl Module for ElasticsearchCrossClusterApiKey {
     const NAME: &'static str = "elasticsearch_cross_cluster_api_key";
+    const CHANGES: &'static [Names] = &[Names::Server("url")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "A key that is there already is adopted",

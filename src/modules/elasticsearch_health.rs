@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::elasticsearch::{SECRET_ARGUMENTS, Server, elasticsearch_arguments, read_answer, value};
 use crate::change::{Failure, Plan, Probe};
 use crate::formats::elasticsearch::rank;
@@ -56,6 +57,7 @@ const LONGEST: f64 = 20.0;
 
 impl Module for ElasticsearchHealth {
     const NAME: &'static str = "elasticsearch_health";
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Wait until the cluster is as it was before a restart",
         task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nat_least: green\nnodes: 3\nno_relocating: true\ntimeout: 600\n",

@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::elasticsearch::{Call, SECRET_ARGUMENTS, answer_of, elasticsearch_arguments, value};
 use crate::change::{Change, Done, Effect, Failure, Plan, Probe};
 use crate::formats::elasticsearch::{advice, encoded, reason};
@@ -25,6 +26,7 @@ elasticsearch_arguments! {
 
 impl Module for ElasticsearchReloadSecureSettings {
     const NAME: &'static str = "elasticsearch_reload_secure_settings";
+    const CHANGES: &'static [Names] = &[Names::Server("url")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Make the node take over what is new in its keystore",
         task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nnodes: _local\n",

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::elasticsearch_cluster_settings::{Settings, acknowledged, write};
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::elasticsearch::{SECRET_ARGUMENTS, elasticsearch_arguments};
 use crate::change::{Done, Failure, Plan, Probe};
 use crate::formats::elasticsearch::{Flat, differing};
@@ -68,6 +69,7 @@ const OF_PROXY: &[&str] = &["proxy_address", "proxy_socket_connections", "server
 
 impl Module for ElasticsearchRemoteCluster {
     const NAME: &'static str = "elasticsearch_remote_cluster";
+    const CHANGES: &'static [Names] = &[Names::Server("url")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Connect to a remote cluster by its nodes",

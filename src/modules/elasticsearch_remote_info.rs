@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::{Controller, Example, Module, keep_secret};
+use crate::change::doubt::Names;
 use crate::change::elasticsearch::{SECRET_ARGUMENTS, Server, elasticsearch_arguments, value};
 use crate::change::{Failure, Plan, Probe};
 use crate::formats::elasticsearch::{advice, encoded, reason};
@@ -36,6 +37,7 @@ fn yes() -> bool {
 
 impl Module for ElasticsearchRemoteInfo {
     const NAME: &'static str = "elasticsearch_remote_info";
+    const CHANGES: &'static [Names] = &[];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Wait until a remote cluster is connected",
         task: "url: https://es.example.net:9200\nca_file: /etc/elasticsearch/certs/http_ca.crt\nusername: elastic\npassword: s3cret-enough\nalias: [dr-site]\ntimeout: 60\n",

@@ -9,7 +9,6 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::destination::described;
-use crate::change::doubt::Names;
 use crate::change::probe::{FileKind, Stat};
 use crate::change::{Failure, Plan, Probe};
 use crate::value::{Map, Value, pattern};
@@ -130,7 +129,7 @@ struct Search {
 impl Module for Find {
     const NAME: &'static str = "find";
     const PATHS: &'static [&'static str] = &["paths", "path", "name"];
-    const CHANGES: &'static [Names] = &[];
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Certificates in a folder",

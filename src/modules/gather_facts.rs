@@ -14,6 +14,7 @@ pub struct GatherFacts(Setup);
 
 impl Module for GatherFacts {
     const NAME: &'static str = "gather_facts";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[Example { title: "Learn the facts of a host", task: "{}", given: &[], changes: false }];
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {

@@ -30,8 +30,13 @@ const WITH_COLONS: &[&str] = &["passwd", "shadow", "group", "gshadow"];
 
 impl Module for Getent {
     const NAME: &'static str = "getent";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Look up a user", task: "{database: passwd, key: root}", given: &[], changes: false }];
+
+    fn facts(arguments: &Map) -> Option<String> {
+        arguments.get("database").map(|database| format!("getent_{database}"))
+    }
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         for (argument, word) in [("database", Some(&self.database)), ("key", self.key.as_ref())] {

@@ -246,6 +246,8 @@ pub trait Module: DeserializeOwned + JsonSchema {
     const UNRENDERED: &'static [&'static str] = &[];
     /// Whether it can plan although an argument is not known in a check ([`Value::Unknown`]). Other modules are not asked then.
     const COPES_WITH_UNKNOWN: bool = false;
+    /// Whether it only looks: a check does with it what a run does.
+    const LOOKS: bool = false;
     /// How its arguments name what it changes. Where a check cannot tell what it would do, sight of that is lost.
     const CHANGES: &'static [Names] = &[Names::Path("path"), Names::Path("dest")];
 
@@ -254,6 +256,24 @@ pub trait Module: DeserializeOwned + JsonSchema {
     fn prepare(arguments: &mut Map, controller: &dyn Controller) -> Result<(), Failure> {
         let _ = (arguments, controller);
         Ok(())
+    }
+
+    /// Returns the facts that it looks up. Where a check cannot know what it would find, these are unknown, and not missing.
+    fn facts(arguments: &Map) -> Option<String> {
+        let _ = arguments;
+        None
+    }
+
+    /// Whether it asks the world itself, and in a check not only the picture of the host.
+    fn asks(arguments: &Map) -> bool {
+        let _ = arguments;
+        false
+    }
+
+    /// Returns the users of the host whose sessions, windlass' own among them, have to end before.
+    fn ends(arguments: &Map) -> Vec<String> {
+        let _ = arguments;
+        Vec::new()
     }
 
     /// Says what has to change on `host` for it to be as the arguments ask.
@@ -363,8 +383,14 @@ pub struct Entry {
     pub unrendered: &'static [&'static str],
     /// See [`Module::COPES_WITH_UNKNOWN`].
     pub copes_with_unknown: bool,
-    /// See [`Module::CHANGES`].
-    pub changes: &'static [Names],
+    /// See [`Module::LOOKS`].
+    pub looks: bool,
+    /// See [`Module::facts`].
+    pub facts: fn(&Map) -> Option<String>,
+    /// See [`Module::asks`].
+    pub asks: fn(&Map) -> bool,
+    /// See [`Module::ends`].
+    pub ends: fn(&Map) -> Vec<String>,
     /// Returns the JSON schema of the arguments, with the doc comments.
     pub schema: fn() -> Schema,
     /// Checks arguments without a host; they must be rendered.
@@ -392,7 +418,10 @@ impl Entry {
             any_argument: M::ANY_ARGUMENT,
             unrendered: M::UNRENDERED,
             copes_with_unknown: M::COPES_WITH_UNKNOWN,
-            changes: M::CHANGES,
+            looks: M::LOOKS,
+            facts: M::facts,
+            asks: M::asks,
+            ends: M::ends,
             schema: || schema_for!(M),
             check: |map| Ok(arguments::from_map::<M>(map).map(|_| ())?),
             prepare: M::prepare,
@@ -424,9 +453,10 @@ fn planned<M: Module>(map: &Map, host: &dyn Probe) -> Result<Plan, Failure> {
         None => arguments::from_map::<M>(&map)?.plan(host),
     };
     plan.map_err(|failure| match failure {
-        Failure::Unknown { why, .. } => {
-            Failure::Unknown { why, lost: M::CHANGES.iter().flat_map(|names| names.things(&map, host)).collect() }
-        }
+        Failure::Unknown { why, .. } => Failure::Unknown {
+            why,
+            lost: if M::LOOKS { Vec::new() } else { M::CHANGES.iter().flat_map(|names| names.things(&map, host)).collect() },
+        },
         failure => failure,
     })
 }
@@ -472,17 +502,6 @@ pub fn short_name(name: &str) -> &str {
     let ours = |(collection, short): &(&str, &str)| ALL.iter().any(|entry| entry.collection == *collection && entry.name == *short);
     let of_collection = || name.rsplit_once('.').filter(ours).map(|(_, short)| short);
     COLLECTIONS.iter().find_map(|prefix| name.strip_prefix(prefix)).or_else(of_collection).unwrap_or(name)
-}
-
-/// Returns the facts that a module looks up. Where a check cannot know what it would find, these are unknown, and not missing.
-pub fn facts_of(module: &str, arguments: &Map) -> Option<String> {
-    match module {
-        "getent" => arguments.get("database").map(|database| format!("getent_{database}")),
-        "mount_facts" => Some("mount_points".to_owned()),
-        "package_facts" => Some("packages".to_owned()),
-        "service_facts" => Some("services".to_owned()),
-        _ => None,
-    }
 }
 
 /// Groups of modules whose arguments `module_defaults` can give together: `group/NAME`.

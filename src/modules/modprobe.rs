@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
 use crate::change::{Attributes, Before, Change, Effect, Failure, Plan, Probe, Program};
 
@@ -42,6 +43,7 @@ enum Persistent {
 impl Module for Modprobe {
     const NAME: &'static str = "modprobe";
     const COLLECTION: &'static str = "community.general";
+    const CHANGES: &'static [Names] = &[Names::Always("/proc/modules"), Names::Always("/etc/modules-load.d")];
     const EXAMPLES: &'static [Example] = &[
         Example {
             title: "Load a module",

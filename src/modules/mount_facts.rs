@@ -43,12 +43,17 @@ const REMOTE: &[&str] = &["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "f
 impl Module for MountFacts {
     const NAME: &'static str = "mount_facts";
     const PATHS: &'static [&'static str] = &[];
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[Example {
         title: "What /etc/fstab has",
         task: "{sources: [static]}",
         given: &[("/etc/fstab", "/dev/vda1 / ext4 defaults 0 1\n")],
         changes: false,
     }];
+
+    fn facts(_: &Map) -> Option<String> {
+        Some("mount_points".to_owned())
+    }
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let devices = patterns("devices", self.devices.as_deref())?;

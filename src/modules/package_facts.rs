@@ -42,7 +42,12 @@ const RPM: &str = "%{NAME}\\t%{VERSION}\\t%{RELEASE}\\t%{EPOCH}\\t%{ARCH}\\n";
 
 impl Module for PackageFacts {
     const NAME: &'static str = "package_facts";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[Example { title: "Learn what is installed", task: "{}", given: &[], changes: false }];
+
+    fn facts(_: &Map) -> Option<String> {
+        Some("packages".to_owned())
+    }
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let (mut packages, mut warnings, mut answered) = (Map::new(), Vec::new(), 0);

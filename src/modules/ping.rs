@@ -21,6 +21,7 @@ fn pong() -> String {
 
 impl Module for Ping {
     const NAME: &'static str = "ping";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[Example { title: "See whether the host answers", task: "{}", given: &[], changes: false }];
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {

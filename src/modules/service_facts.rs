@@ -18,7 +18,12 @@ const TROUBLES: &[&str] = &["not-found", "masked", "failed"];
 
 impl Module for ServiceFacts {
     const NAME: &'static str = "service_facts";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[Example { title: "Learn what services there are", task: "{}", given: &[], changes: false }];
+
+    fn facts(_: &Map) -> Option<String> {
+        Some("services".to_owned())
+    }
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         let mut services = Map::new();

@@ -125,6 +125,7 @@ const OTHER_NAMES: &[(&str, &str)] = &[
 
 impl Module for Setup {
     const NAME: &'static str = "setup";
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] = &[
         Example { title: "Gather everything", task: "{}", given: &[], changes: false },
         Example {

@@ -7,7 +7,6 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
-use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::{Failure, Plan, Probe};
 
@@ -22,7 +21,7 @@ pub struct Slurp {
 
 impl Module for Slurp {
     const NAME: &'static str = "slurp";
-    const CHANGES: &'static [Names] = &[];
+    const LOOKS: bool = true;
     const EXAMPLES: &'static [Example] =
         &[Example { title: "Read a file", task: "{src: /etc/motd}", given: &[("/etc/motd", "hi\n")], changes: false }];
 

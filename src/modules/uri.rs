@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::command::yes;
 use super::{Controller, Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
+use crate::change::doubt::Names;
 use crate::change::target::{Manner, Target};
-use crate::change::{Change, Done, Effect, Failure, Plan, Probe, Request, Response};
+use crate::change::{Change, Done, Effect, Failure, Plan, Probe, Request, Response, http};
 use crate::value::arguments::Anything;
 use crate::value::json::{from_json, to_json};
 use crate::value::{Map, Value};
@@ -146,6 +147,7 @@ type Body = (Vec<u8>, Option<String>);
 impl Module for Uri {
     const NAME: &'static str = "uri";
     const RESTS: bool = false;
+    const CHANGES: &'static [Names] = &[Names::Server("url"), Names::Path("dest")];
     const EXAMPLES: &'static [Example] = &[Example {
         title: "Register a thing once",
         task: "{url: 'https://api.example.net/things', method: POST, body_format: json, body: {name: a}, status_code: [200, 201], creates: /var/lib/thing.registered}",
@@ -159,6 +161,10 @@ impl Module for Uri {
         let bytes = controller.read(&controller.find("files", src).map_err(|failure| failure.at("src"))?)?;
         arguments.insert("_src".into(), base64::engine::general_purpose::STANDARD.encode(bytes).into());
         Ok(())
+    }
+
+    fn asks(arguments: &Map) -> bool {
+        arguments.get("method").is_none_or(|method| matches!(method.as_str(), Some("GET" | "HEAD")))
     }
 
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
@@ -191,7 +197,7 @@ impl Module for Uri {
         }
         let summary = format!("{} {}", request.method, request.url);
         let why = format!("`{summary}` was not sent");
-        let effects = vec![Effect::UrlUnknown(origin(&request.url))];
+        let effects = vec![Effect::UrlUnknown(http::origin(&request.url))];
         let plan = Plan::one("a request that writes is sent each time", Change::Http { request, summary, diff: None, effects, undo: None });
         Ok(plan.values(["status", "url", "msg", "content", "json", "redirected"].map(|name| (name, Value::unknown(why.clone())))))
     }
@@ -272,13 +278,6 @@ impl Access<'_> {
 
 fn has_header(headers: &[(String, String)], name: &str) -> bool {
     headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name))
-}
-
-/// Returns scheme, host and port of an address.
-fn origin(url: &str) -> String {
-    let after = url.find("://").map_or(0, |at| at + 3);
-    let end = url.get(after..).and_then(|rest| rest.find('/')).map_or(url.len(), |at| after + at);
-    url.get(..end).unwrap_or(url).to_owned()
 }
 
 impl Uri {
@@ -516,11 +515,5 @@ mod tests {
     fn forms_are_escaped() {
         let body = Value::map([("a b", Value::str("ü&")), ("c", Value::list([Value::Int(1), Value::Int(2)]))]);
         assert_eq!(form(&body).expect("form"), "a+b=%C3%BC%26&c=1&c=2");
-    }
-
-    #[test]
-    fn the_origin_is_what_reads_depend_on() {
-        assert_eq!(origin("https://es:9200/_cluster/settings?x"), "https://es:9200");
-        assert_eq!(origin("http://es"), "http://es");
     }
 }

@@ -149,6 +149,12 @@ impl Module for User {
         Example { title: "See that a user is gone", task: "{name: old, state: absent, remove: true}", given: &[], changes: false },
     ];
 
+    fn ends(arguments: &Map) -> Vec<String> {
+        let is_absent = arguments.get("state").and_then(Value::as_str) == Some("absent");
+        let name = arguments.get("name").or_else(|| arguments.get("user")).filter(|_| is_absent);
+        name.and_then(Value::as_str).map(str::to_owned).into_iter().collect()
+    }
+
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         check_name(&self.name, "user")?;
         if self.local && (self.uid_min.is_some() || self.uid_max.is_some()) {

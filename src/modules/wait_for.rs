@@ -103,6 +103,10 @@ impl Module for WaitFor {
         },
     ];
 
+    fn asks(_: &Map) -> bool {
+        true
+    }
+
     fn plan(&self, host: &dyn Probe) -> Result<Plan, Failure> {
         self.check()?;
         let regex = self.search_regex.as_deref().map(|text| regex::bytes::RegexBuilder::new(text).multi_line(true).build());

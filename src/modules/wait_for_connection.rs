@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::{Failure, Plan, Probe};
+use crate::value::Map;
 
 /// Waits until the host can be reached and tasks run on it, as after a restart.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,6 +47,10 @@ impl Module for WaitForConnection {
         given: &[],
         changes: false,
     }];
+
+    fn asks(_: &Map) -> bool {
+        true
+    }
 
     fn plan(&self, _host: &dyn Probe) -> Result<Plan, Failure> {
         Ok(Plan::nothing("the host answers"))

@@ -120,6 +120,11 @@ impl Run {
 }
 
 impl Run {
+    /// Returns why a check does not know whether a host comes to this place.
+    pub(super) fn doubt(&self, frame: &Frame, host: &str) -> Option<String> {
+        frame.doubt(host).map(str::to_owned).or_else(|| self.hosts.with(host, |host| host.doubt.clone()))
+    }
+
     /// Returns what `ansible_delegated_vars` tells of a host.
     fn told_of(&self, host: &str) -> Value {
         let mut all = Map::from_iter([("inventory_hostname".into(), Value::str(host)), ("ansible_host".into(), Value::str(host))]);
@@ -253,7 +258,7 @@ impl Step {
     /// whether it comes to this task.
     pub(super) fn require_conditions(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Option<String>, Stop> {
         let conditions = self.frame.all(&self.task, |keywords| &keywords.when);
-        let doubt = self.frame.doubt(&self.host).map(str::to_owned);
+        let doubt = self.run.doubt(&self.frame, &self.host);
         match self.hold(&conditions, variables, engine) {
             Ok((Truth::Yes, _)) => Ok(doubt),
             Ok((Truth::No, condition)) => Err(Stop::Skip(condition)),

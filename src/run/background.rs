@@ -25,19 +25,12 @@ pub(super) struct Background {
     folder: String,
 }
 
-/// Modules that only look at the host: a check does with them what a run does, jobs and waiting included.
-const LOOKS: &[&str] = &["async_status", "find", "getent", "ping", "service_facts", "setup", "slurp", "stat"];
-
-/// Whether a module only looks.
-pub(super) fn only_looks(module: &str) -> bool {
-    LOOKS.contains(&module)
-}
-
 /// Seconds between looks at a job where nothing else is said.
 const POLL: u64 = 15;
 
 impl Step {
-    /// Returns how the task goes on by itself, where it is to. In a check it does not: what it would do is foreseen as ever.
+    /// Returns how the task goes on by itself, where it is to. In a check it does not, but where it only looks: what it would do is
+    /// foreseen as ever.
     pub(super) fn background(
         &self,
         entry: &Entry,
@@ -51,7 +44,7 @@ impl Step {
             Some(located) => self.typed::<u64>(located, variables, engine, "a number of seconds"),
         };
         let seconds = number(&self.task.r#async, 0)?;
-        if seconds == 0 || (mode == Mode::Check && !only_looks(entry.name)) {
+        if seconds == 0 || (mode == Mode::Check && !entry.looks) {
             return Ok(None);
         }
         if entry.runs != Runs::OnHost || matches!(entry.name, "raw" | "script" | "wait_for_connection" | "async_status") {

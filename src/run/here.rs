@@ -126,8 +126,8 @@ impl Hands for Here {
             let Some(entry) = modules::find(&task.module) else {
                 return Err(Lost { message: format!("there is no module `{}`", task.module), hint: None, reached: false });
             };
-            for user in task.removes() {
-                self.away.leave(&seat.target, user).await;
+            for user in task.ends() {
+                self.away.leave(&seat.target, &user).await;
             }
             for (index, arguments) in (0_u32..).zip(task.items.clone()) {
                 let bound = task.bound.get(index as usize).cloned().unwrap_or_default();

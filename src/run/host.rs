@@ -67,6 +67,8 @@ pub(super) struct Host {
     pub(super) roles_done: HashSet<String>,
     /// The last task whose program a check did not run: what it does to the host nobody knows.
     pub(super) unseen: Option<String>,
+    /// Why a check does not know whether the play goes on here: it may have ended.
+    pub(super) doubt: Option<String>,
 }
 
 impl Host {

@@ -87,12 +87,12 @@ impl Run {
             let engine = self.engine(&self.search(stage, frame, task));
             let conditions = frame.all(task, |keywords| &keywords.when);
             let stop = match step.hold(&conditions, &variables, &engine) {
-                Ok((Truth::Yes, _)) => match frame.doubt(host) {
+                Ok((Truth::Yes, _)) => match self.doubt(frame, host) {
                     None => {
                         held.push(host.clone());
                         continue;
                     }
-                    Some(why) => Stop::Doubt(why.to_owned()),
+                    Some(why) => Stop::Doubt(why),
                 },
                 Ok((Truth::No, _)) => {
                     self.tell_skipped(task, &action, host);
@@ -101,6 +101,11 @@ impl Run {
                 Ok((Truth::Unknown(why), _)) => Stop::Doubt(why),
                 Err(stop) => stop,
             };
+            if let Stop::Doubt(why) = &stop
+                && self.settings.check
+            {
+                self.doubt_the_rest(&action, host, hosts, why);
+            }
             let ended = step.came(stop, &variables, &engine).into_ended();
             let is_failed = ended.result.status == Status::Failed;
             if self.settle(stage, task, frame, &action, host, std::slice::from_ref(host), ended).await && is_failed {
@@ -113,6 +118,19 @@ impl Run {
                 self.tell(Event::MetaDone { host: host.clone(), text: done(&action, task, host) });
             }
             self.meta_action(stage, &action, &held, task, frame).await;
+        }
+    }
+
+    /// Notes that a check does not know whether the play goes on, where this action would end it.
+    fn doubt_the_rest(&self, action: &str, host: &Arc<str>, hosts: &[Arc<str>], why: &str) {
+        let whom = match action {
+            "end_host" => std::slice::from_ref(host),
+            "end_play" | "end_batch" => hosts,
+            _ => return,
+        };
+        let why = format!("`{action}` may end the play before: {why}");
+        for host in whom {
+            self.hosts.with(host, |host| host.doubt.get_or_insert_with(|| why.clone()).len());
         }
     }
 

@@ -223,6 +223,7 @@ impl Run {
                 host.notified.clear();
                 host.topics.clear();
                 host.roles_done.clear();
+                host.doubt = None;
                 if matches!(host.standing, Standing::Ended | Standing::LeftRole(_)) {
                     host.standing = Standing::Running;
                 }

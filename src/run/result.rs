@@ -7,7 +7,6 @@ use crate::connect::Become;
 use crate::load::playbook::Action;
 use crate::modules::{self, Entry, Runs};
 use crate::report::event::{Status, TaskResult};
-use crate::run::background::only_looks;
 use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
 use crate::run::failure::values_of_failure;
@@ -196,7 +195,7 @@ impl Step {
         self.note_outcome(ready, &outcome);
         if let Some(why) = unknown(&outcome) {
             let mut then = if ready.doubt.is_some() { not_known(then, &why) } else { then };
-            then.extend(modules::facts_of(ready.entry.name, &ready.arguments).map(|name| {
+            then.extend((ready.entry.facts)(&ready.arguments).map(|name| {
                 let facts = Map::from_iter([(name.into(), Value::unknown(why.clone()))]);
                 (self.whose_facts(ready, variables, engine), Then::Facts { facts, cacheable: false })
             }));
@@ -205,7 +204,7 @@ impl Step {
             let mut came = self.unforeseen(result, why, then, variables, engine);
             came.notice = came.notice.filter(|_| !is_idle);
             came.result.because = told.unwrap_or(came.result.because);
-            if came.notice.is_some() && (is_blind(&outcome) || ready.is_opaque()) {
+            if came.notice.is_some() && !ready.entry.looks && (is_blind(&outcome) || ready.is_opaque()) {
                 self.leave_unseen(ready.delegate.as_ref());
             }
             return came;
@@ -288,7 +287,7 @@ impl Step {
     /// Whether the task may change hosts: it is an include, or its module does more than look.
     fn changes_hosts(&self) -> bool {
         let Action::Module { name, .. } = &self.task.action else { return true };
-        let looks = |entry: &Entry| only_looks(entry.name) || matches!(entry.name, "wait_for" | "wait_for_connection");
+        let looks = |entry: &Entry| entry.looks || matches!(entry.name, "wait_for" | "wait_for_connection");
         modules::find(name).is_none_or(|entry| entry.runs != Runs::WithoutHost && !looks(entry))
     }
 

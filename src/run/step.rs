@@ -9,7 +9,7 @@ use crate::load::playbook::{Action, Located, Task};
 use crate::modules::{Entry, Runs};
 use crate::report::event::{Event, Status, TaskResult};
 use crate::run::Run;
-use crate::run::background::{Background, only_looks};
+use crate::run::background::Background;
 use crate::run::controller::SharedEngine;
 use crate::run::frame::Frame;
 use crate::run::hands::{Control, Lost, Seat};
@@ -150,20 +150,14 @@ pub(super) struct Ready {
 impl Ready {
     /// Whether it looks at the host itself in a check, and not at what the check foresees of it.
     pub(super) fn looks_at_host(&self) -> bool {
-        let asks = || match self.entry.name {
-            "uri" => self.arguments.get("method").is_none_or(|method| matches!(method.as_str(), Some("GET" | "HEAD"))),
-            name => matches!(name, "wait_for" | "wait_for_connection"),
-        };
-        self.entry.runs == Runs::OnHost && (self.mode == Mode::Apply || asks())
+        self.entry.runs == Runs::OnHost && (self.mode == Mode::Apply || (self.entry.asks)(&self.arguments))
     }
 
-    /// Whether a check foresees what it does from its plan: it needs a host, does not only look at it, and nothing of it is done.
+    /// Whether a check foresees what it does from its plan, and does nothing of it.
     pub(super) fn is_foreseen(&self) -> bool {
         self.mode == Mode::Check
             && match self.entry.runs {
-                Runs::OnHost | Runs::OnController => {
-                    !self.looks_at_host() && !only_looks(self.entry.name) && !matches!(self.entry.name, "raw" | "reboot")
-                }
+                Runs::OnHost | Runs::OnController => !self.looks_at_host() && !matches!(self.entry.name, "raw" | "reboot"),
                 Runs::WithoutHost => matches!(self.entry.name, "set_fact" | "include_vars"),
             }
     }
@@ -279,7 +273,7 @@ impl Step {
                 Err(stop) => return self.came(stop, variables, engine),
                 Ok(Truth::Yes) => return came,
                 Ok(Truth::Unknown(why)) => return self.came(Stop::Unknown(why), variables, engine),
-                Ok(Truth::No) if ready.mode == Mode::Check && !only_looks(ready.entry.name) => {
+                Ok(Truth::No) if ready.mode == Mode::Check && !ready.entry.looks => {
                     let why = "`until` does not hold yet, and a check does not wait for it";
                     return self.came(Stop::Unknown(why.to_owned()), variables, engine);
                 }
