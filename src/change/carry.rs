@@ -29,7 +29,7 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
         let difference = if diff { diff::difference(change, host) } else { None };
         let made = if mode == Mode::Check { host.foresee(change).map(|()| None) } else { noted(host, change).map(Some) };
         match made {
-            Ok(None) => outcome.foreseen.push(Foreseen::Change(change.clone())),
+            Ok(None) => outcome.foreseen.push(Foreseen::Change(Box::new(change.clone()))),
             Ok(Some(what)) => {
                 host.forget(change);
                 done.push(what);

@@ -24,7 +24,7 @@ impl Host {
         if let Change::Write { path, after, validate: Some(line), .. } = change {
             self.require_accepted(line, path, after)?;
         }
-        self.take_in(&Foreseen::Change(change.clone()))
+        self.take_in(&Foreseen::Change(Box::new(change.clone())))
     }
 
     /// Refuses what has no folder to be in, or something else in its place.

@@ -569,7 +569,7 @@ impl Outcome {
     /// Returns the changes that a check foresees.
     pub fn changes_foreseen(&self) -> impl Iterator<Item = &Change> {
         self.foreseen.iter().filter_map(|foreseen| match foreseen {
-            Foreseen::Change(change) => Some(change),
+            Foreseen::Change(change) => Some(&**change),
             Foreseen::Lost(..) => None,
         })
     }
@@ -579,7 +579,7 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Foreseen {
     /// This would be changed.
-    Change(Change),
+    Change(Box<Change>),
     /// This is no longer known, and why.
     Lost(Thing, String),
 }
