@@ -20,7 +20,7 @@ use crate::demo::{OpenSsh, Stage, WINDLASS, has_agents, kill_agents};
 use crate::look::differences;
 use crate::record::Record;
 use crate::relay::Relay;
-use crate::rounds::{self, Round, Rounds, Target};
+use crate::rounds::{self, Round, Rounds, Strike, Target};
 use crate::running::{Ended, Moment, Running};
 
 /// The nodes.
@@ -33,6 +33,8 @@ const FEW: usize = 2 * NODES.len();
 #[derive(Clone, Copy, Debug)]
 enum Part {
     Agent(&'static str),
+    /// Those of all nodes.
+    Agents,
     Sshd(&'static str),
     /// Nothing gets through for a moment.
     Held(&'static str),
@@ -50,7 +52,6 @@ pub struct Flagship {
     wanted: State,
     steps: State,
     restarts: usize,
-    killed_elsewhere: usize,
 }
 
 /// One site, with its servers.
@@ -74,6 +75,10 @@ impl Scene {
 
     fn state(&self) -> PathBuf {
         self.stage.site.folder.join("journals")
+    }
+
+    fn hosts(&self) -> PathBuf {
+        self.stage.site.folder.join("hosts")
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -100,7 +105,8 @@ impl rounds::Scene for Scene {
     const WRONG_HERE: &[&str] = &["nobody knows how far"];
 
     fn begin(&self) -> Running {
-        let record = Record::new(&self.state());
+        let homes = NODES.iter().map(|node| self.hosts().join(node).join("home"));
+        let record = Record::new(&self.state()).with_homes(homes);
         if record.has_begun() {
             return Running::start(self.command(&["resume", "--output", "json"]), record);
         }
@@ -111,7 +117,8 @@ impl rounds::Scene for Scene {
 
     fn hit(&mut self, part: Part, _: &Running) -> Option<&'static str> {
         match part {
-            Part::Agent(node) => (kill_agents(&self.stage, node) > 0).then_some("agent"),
+            Part::Agent(node) => (kill_agents(&self.hosts().join(node)) > 0).then_some("agent"),
+            Part::Agents => (kill_agents(&self.hosts()) > 0).then_some("agents"),
             Part::Sshd(node) => {
                 self.servers.kill(node);
                 Some("sshd")
@@ -146,7 +153,7 @@ impl Flagship {
         let steps = scene.steps();
         assert_eq!(steps.len(), ended.steps(), "each step is in the record");
         let rounds = Rounds::new(seed, takes, steps.len());
-        Some(Self { rounds, wanted, steps, restarts: 0, killed_elsewhere: 0 })
+        Some(Self { rounds, wanted, steps, restarts: 0 })
     }
 
     /// Kills so often in all, and tells the numbers.
@@ -160,7 +167,7 @@ impl Flagship {
 
     /// Kills the controller so often, all over the run: each time some more steps are done.
     pub fn here_and_there(&mut self, kills: usize) {
-        let round = self.round(kills, |rounds| (Target::Controller, Moment::Recorded(rounds.random.random_range(30..60))));
+        let round = self.round(kills, |rounds| vec![(Target::Controller, Moment::Recorded(rounds.random.random_range(30..60)))]);
         self.tell();
         assert!(round.killed() > kills / 2, "it was killed {} times only", round.killed());
     }
@@ -171,7 +178,7 @@ impl Flagship {
         let mut goes_on = true;
         let round = self.round(usize::MAX, |_| {
             goes_on = !goes_on;
-            (Target::Controller, if goes_on { Moment::Recorded(1) } else { Moment::Told(1) })
+            vec![(Target::Controller, if goes_on { Moment::Recorded(1) } else { Moment::Told(1) })]
         });
         self.tell();
         eprintln!(
@@ -186,14 +193,38 @@ impl Flagship {
         assert!(widest.is_some_and(|widest| widest <= FEW), "{:?}", round.boundaries);
     }
 
+    /// Kills at each change, before the controller has heard what came of it: first the controller; then, in another run, the
+    /// agents of all nodes, and next the controller after a step, so that the run gets on.
+    pub fn each_change(&mut self) {
+        let mut kills = 0;
+        let mut noted = move || {
+            kills += 1;
+            Moment::Noted(1 + kills % 3)
+        };
+        let controllers = self.round(usize::MAX, |_| vec![(Target::Controller, noted())]).killed();
+        let mut goes_on = true;
+        let agents = self.round(usize::MAX, |_| {
+            goes_on = !goes_on;
+            // Agents that die between two tasks are replaced, and the run goes on.
+            let agents = std::iter::repeat_with(|| (Target::Part(Part::Agents), noted()));
+            if goes_on { vec![(Target::Controller, Moment::Recorded(1))] } else { agents.take(100).collect() }
+        });
+        let agents = agents.killed_elsewhere();
+        self.tell();
+        // The nodes of a site are often at the same task together.
+        assert!(
+            controllers >= 2 * NODES.len() && agents >= 2 * NODES.len(),
+            "{controllers} kills of the controller, {agents} of the agents"
+        );
+    }
+
     /// Tells the numbers, and fails where anything was wrong.
     fn tell(&self) {
-        self.rounds
-            .tell(&format!("{} restarts, and {} kills that may have been the cause of one more", self.restarts, self.killed_elsewhere));
+        self.rounds.tell(&format!("{} restarts of nodes", self.restarts));
     }
 
     /// Kills up to so often, and compares the end with that of the run that nothing disturbed.
-    fn round(&mut self, kills: usize, plan: impl FnMut(&mut Rounds) -> (Target<Part>, Moment)) -> Round {
+    fn round(&mut self, kills: usize, plan: impl FnMut(&mut Rounds) -> Vec<Strike<Part>>) -> Round {
         let mut scene = Scene::new().expect("sshd");
         let mut round = self.rounds.round(&mut scene, kills, plan);
         self.judge(&scene, &mut round);
@@ -226,25 +257,21 @@ impl Flagship {
         self.judge_steps(scene, round);
     }
 
-    /// A controller that dies is no reason to do anything twice: its hosts know what they did. Where a host fails, the block that it
-    /// fails in is done again, the restart in it too.
+    /// Whatever dies, no node is restarted twice: its host knows that it was. And a controller that dies is no reason to take
+    /// another way.
     fn judge_steps(&mut self, scene: &Scene, round: &mut Round) {
         let restarted = scene.stage.restarted();
-        let elsewhere = round.killed_elsewhere();
         self.restarts += scene.stage.restarts();
-        self.killed_elsewhere += elsewhere;
-        if NODES.iter().any(|node| !restarted.contains_key(*node)) || scene.stage.restarts() > NODES.len() + elsewhere {
-            round
-                .faults
-                .push(format!("{elsewhere} kills of others than the controller, and the nodes were restarted so often: {restarted:?}"));
+        if NODES.iter().any(|node| restarted.get(*node) != Some(&1)) {
+            round.faults.push(format!("not each node was restarted once: {restarted:?}"));
         }
-        if elsewhere == 0 {
+        if round.killed_elsewhere() == 0 {
             round.faults.extend(differences(&self.steps, &scene.steps()));
         }
     }
 }
 
-fn plan(rounds: &mut Rounds) -> (Target<Part>, Moment) {
+fn plan(rounds: &mut Rounds) -> Vec<Strike<Part>> {
     let node = NODES[rounds.random.random_range(0..NODES.len())];
     let target = match rounds.random.random_range(0..10) {
         0..=3 => Target::Controller,
@@ -258,7 +285,7 @@ fn plan(rounds: &mut Rounds) -> (Target<Part>, Moment) {
     } else {
         Moment::After(rounds.takes.mul_f64(rounds.random.random_range(0.05..0.5)))
     };
-    (target, moment)
+    rounds.with_later(target, moment)
 }
 
 /// Returns what hosts, clusters and controller have, and what is wrong with it whatever it should be like.

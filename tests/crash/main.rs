@@ -1,7 +1,7 @@
 //! The crash harness: a site of some thirty tasks on real sshd hosts whose controller, agents, sshd or links are killed at step
 //! boundaries and at random moments, and which is resumed until it is done. In the end all is as after a run that nothing
 //! disturbed: each command was run once, no handler is lost, nothing is half-written, and no host is held. Then the same with the
-//! flagship playbook over OpenSSH (`flagship`).
+//! flagship playbook over OpenSSH (`flagship`), also after each of its steps and at each of its changes.
 //!
 //! The short forms are ordinary tests. The long ones are `cargo test --test crash -- --ignored`; `WINDLASS_KILLS` says
 //! how many kills (500, of the flagship 100), `WINDLASS_SEED` which.
@@ -25,7 +25,7 @@ use harness::{Hosts, Site};
 use look::Unsure;
 use rand::Rng as _;
 use record::Record;
-use rounds::{Round, Rounds, Scene, Target};
+use rounds::{Round, Rounds, Scene, Strike, Target};
 use running::{Ended, Moment, Running};
 use serde_json::Value;
 
@@ -195,7 +195,7 @@ impl Harness {
     }
 
     /// Kills up to so often, and compares the hosts with the run that nothing disturbed. Returns how often it killed.
-    fn round(&mut self, kills: usize, plan: impl FnMut(&mut Rounds) -> (Target<Part>, Moment)) -> usize {
+    fn round(&mut self, kills: usize, plan: impl FnMut(&mut Rounds) -> Vec<Strike<Part>>) -> usize {
         self.bench.clear();
         let mut round = self.rounds.round(&mut self.bench, kills, plan);
         self.judge(&mut round);
@@ -227,7 +227,7 @@ impl Harness {
     /// Kills the controller once at every boundary between steps.
     fn each_boundary(&mut self) {
         for boundary in 1..=self.rounds.steps {
-            self.round(1, |_| (Target::Controller, Moment::Told(boundary)));
+            self.round(1, |_| vec![(Target::Controller, Moment::Told(boundary))]);
         }
         self.tell();
     }
@@ -237,7 +237,7 @@ impl Harness {
     }
 }
 
-fn plan(rounds: &mut Rounds) -> (Target<Part>, Moment) {
+fn plan(rounds: &mut Rounds) -> Vec<Strike<Part>> {
     let host = HOSTS[rounds.random.random_range(0..HOSTS.len())];
     let target = match rounds.random.random_range(0..10) {
         0..=3 => Target::Controller,
@@ -252,7 +252,7 @@ fn plan(rounds: &mut Rounds) -> (Target<Part>, Moment) {
         // A part of the whole only, as what is done already goes by fast.
         Moment::After(rounds.takes.mul_f64(rounds.random.random_range(0.02..0.4)))
     };
-    (target, moment)
+    rounds.with_later(target, moment)
 }
 
 fn number(name: &str, otherwise: u64) -> u64 {
@@ -293,6 +293,13 @@ fn the_flagship_that_is_killed_ends_as_one_that_is_not() {
 fn a_kill_of_the_flagship_at_every_step() {
     let Some(mut flagship) = flagship::Flagship::new(1) else { return };
     flagship.each_step();
+}
+
+#[test]
+#[ignore = "takes long: two runs for each of its changes"]
+fn kills_of_the_flagship_and_its_agents_at_every_change() {
+    let Some(mut flagship) = flagship::Flagship::new(number("WINDLASS_SEED", 1)) else { return };
+    flagship.each_change();
 }
 
 #[test]

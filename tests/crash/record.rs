@@ -1,4 +1,4 @@
-//! The journal of a run, read while it is written: which steps a resumed run will not do again.
+//! The journal of a run, read while it is written: which steps a resumed run will not do again; and what its hosts note.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -16,12 +16,28 @@ pub struct Record {
     /// Whole lines only. Bytes.
     read: u64,
     steps: Steps,
+    /// The folders in which hosts keep what they note.
+    hosts: Vec<PathBuf>,
 }
 
 impl Record {
     /// Nothing is read yet.
     pub fn new(state: &Path) -> Self {
-        Self { runs: state.join("runs"), read: 0, steps: Steps::new() }
+        Self { runs: state.join("runs"), read: 0, steps: Steps::new(), hosts: Vec::new() }
+    }
+
+    /// With the homes of the users as whom the hosts are worked on.
+    pub fn with_homes(mut self, homes: impl Iterator<Item = PathBuf>) -> Self {
+        self.hosts = homes.map(|home| home.join(".cache/windlass/runs")).collect();
+        self
+    }
+
+    /// Returns how much the hosts have noted: that a step begins to change something, what was there, and what came of it. Bytes.
+    pub fn noted(&self) -> u64 {
+        let below = |folder: &PathBuf| fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        let files = self.hosts.iter().flat_map(below).flat_map(|run| below(&run));
+        let logs = files.filter(|file| file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-")));
+        logs.filter_map(|log| Some(fs::metadata(log).ok()?.len())).sum()
     }
 
     /// Whether the run has begun. One that broke off before its journal has a line did nothing, and is begun again.

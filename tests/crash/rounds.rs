@@ -43,6 +43,9 @@ pub enum Target<Part> {
     Part(Part),
 }
 
+/// What is killed, and when.
+pub type Strike<Part> = (Target<Part>, Moment);
+
 /// All rounds.
 pub struct Rounds {
     pub random: StdRng,
@@ -82,9 +85,30 @@ impl Round {
         self.killed() - self.kills.get("controller").copied().unwrap_or_default()
     }
 
-    fn kill(&mut self, running: &Running) {
-        running.kill();
-        *self.kills.entry("controller").or_default() += 1;
+    /// Kills what is to be killed in this run, and waits for its end.
+    fn strike<S: Scene>(&mut self, scene: &mut S, mut running: Running, strikes: Vec<Strike<S::Part>>) -> Ended {
+        for (target, moment) in strikes {
+            if !running.wait_for(moment, S::PATIENCE) {
+                break;
+            }
+            let name = match target {
+                Target::Controller => {
+                    running.kill();
+                    Some("controller")
+                }
+                Target::Part(part) => scene.hit(part, &running),
+            };
+            if let Some(name) = name {
+                *self.kills.entry(name).or_default() += 1;
+            }
+        }
+        let ended = running.finish(S::PATIENCE);
+        if ended.code.is_none() {
+            self.boundaries.insert(ended.recorded);
+            self.most = self.most.max(ended.fresh);
+            self.unrecorded += usize::from(ended.fresh == 0 && ended.steps() > 0);
+        }
+        ended
     }
 
     fn check(&mut self, ended: &Ended, wrong: &[&str]) {
@@ -102,8 +126,15 @@ impl Rounds {
         Self { random, takes, steps, began, kills: BTreeMap::new(), rounds: 0, runs: 0, faults: Vec::new() }
     }
 
-    /// Begins a run and kills up to `kills` times, as `plan` says, then resumes it until it is done.
-    pub fn round<S: Scene>(&mut self, scene: &mut S, kills: usize, mut plan: impl FnMut(&mut Self) -> (Target<S::Part>, Moment)) -> Round {
+    /// A strike on another part than the controller, which is often killed a little later.
+    pub fn with_later<Part>(&mut self, target: Target<Part>, moment: Moment) -> Vec<Strike<Part>> {
+        let later = Moment::After(self.takes.mul_f64(self.random.random_range(0.01..0.3)));
+        let lives = matches!(target, Target::Part(_)) && self.random.random_bool(0.6);
+        std::iter::once((target, moment)).chain(lives.then_some((Target::Controller, later))).collect()
+    }
+
+    /// Begins a run and kills some `kills` times, for each run as `plan` says, then resumes it until it is done.
+    pub fn round<S: Scene>(&mut self, scene: &mut S, kills: usize, mut plan: impl FnMut(&mut Self) -> Vec<Strike<S::Part>>) -> Round {
         self.rounds += 1;
         let mut round = Round { story: vec![format!("round {}", self.rounds)], ..Round::default() };
         let (mut last, mut quiet) = (None, 0);
@@ -111,12 +142,9 @@ impl Rounds {
             let running = scene.begin();
             self.runs += 1;
             let before = round.killed();
-            let (what, ended) = if before < kills {
-                let (target, moment) = plan(self);
-                (format!("{target:?} {moment:?}"), self.strike(&mut round, scene, running, target, moment))
-            } else {
-                ("resumed".to_owned(), running.finish(S::PATIENCE))
-            };
+            let strikes = if before < kills { plan(self) } else { Vec::new() };
+            let what = strikes.first().map_or_else(|| "nothing".to_owned(), |(target, moment)| format!("{target:?} {moment:?}"));
+            let ended = round.strike(scene, running, strikes);
             let killed = round.killed() - before;
             quiet = if killed == 0 { quiet + 1 } else { 0 };
             round.story.push(format!("{what}, killed {killed}: {ended}"));
@@ -128,38 +156,6 @@ impl Rounds {
             round.faults.push(format!("it is not done after {} resumes", S::RESUMES));
         }
         round
-    }
-
-    /// Waits for the moment, kills, and waits for the end. Where the controller lives on, it is often killed a little later.
-    fn strike<S: Scene>(
-        &mut self,
-        round: &mut Round,
-        scene: &mut S,
-        mut running: Running,
-        target: Target<S::Part>,
-        moment: Moment,
-    ) -> Ended {
-        if !running.wait_for(moment, S::PATIENCE) {
-            return running.finish(S::PATIENCE);
-        }
-        match target {
-            Target::Controller => round.kill(&running),
-            Target::Part(part) => {
-                let Some(name) = scene.hit(part, &running) else { return running.finish(S::PATIENCE) };
-                *round.kills.entry(name).or_default() += 1;
-                let later = Moment::After(self.takes.mul_f64(self.random.random_range(0.01..0.3)));
-                if self.random.random_bool(0.6) && running.wait_for(later, S::PATIENCE) {
-                    round.kill(&running);
-                }
-            }
-        }
-        let ended = running.finish(S::PATIENCE);
-        if ended.code.is_none() {
-            round.boundaries.insert(ended.recorded);
-            round.most = round.most.max(ended.fresh);
-            round.unrecorded += usize::from(ended.fresh == 0 && ended.steps() > 0);
-        }
-        ended
     }
 
     /// Ends a round that was judged.

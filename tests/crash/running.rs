@@ -22,6 +22,8 @@ pub enum Moment {
     Told(usize),
     /// It has added so many steps to the record: a run that is resumed goes on after them.
     Recorded(usize),
+    /// Its hosts have noted something so often: that they begin to change something, or that they have. It may not know yet.
+    Noted(usize),
     /// So much time on.
     After(Duration),
 }
@@ -107,17 +109,23 @@ impl Running {
 
     /// Waits for the moment, at most so long; false where the run ended before it.
     pub fn wait_for(&mut self, moment: Moment, patience: Duration) -> bool {
-        let mut told = 0;
+        let (mut told, mut notes, mut noted) = (0, 0, self.record.noted());
         let until = Instant::now()
             + match moment {
                 Moment::After(time) => time,
-                Moment::Told(_) | Moment::Recorded(_) => patience,
+                Moment::Told(_) | Moment::Recorded(_) | Moment::Noted(_) => patience,
             };
         loop {
             let left = until.saturating_duration_since(Instant::now());
+            if matches!(moment, Moment::Noted(_)) {
+                let now = self.record.noted();
+                notes += usize::from(now > noted);
+                noted = now;
+            }
             let pause = match moment {
                 Moment::Recorded(wanted) if self.record.steps().len() >= self.before + wanted => return true,
-                Moment::Recorded(_) => left.min(AGAIN),
+                Moment::Noted(wanted) if notes >= wanted => return true,
+                Moment::Recorded(_) | Moment::Noted(_) => left.min(AGAIN),
                 Moment::Told(_) | Moment::After(_) => left,
             };
             match self.events.recv_timeout(pause) {

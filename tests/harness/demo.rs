@@ -237,11 +237,10 @@ fn listen(folder: &Path, node: &str, address: IpAddr) -> Child {
     child
 }
 
-/// Ends the agents on a node, but not what looks after their leavings; returns how many there were.
-pub fn kill_agents(stage: &Stage, node: &str) -> usize {
-    let home = stage.site.folder.join("hosts").join(node);
+/// Ends the agents whose programs are below a folder, but not what looks after their leavings; returns how many there were.
+pub fn kill_agents(home: &Path) -> usize {
     let agents = processes().into_iter().filter(|process| {
-        let is_own = fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|program| program.starts_with(&home));
+        let is_own = fs::read_link(format!("/proc/{process}/exe")).is_ok_and(|program| program.starts_with(home));
         let line = fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
         is_own && line.split(|byte| *byte == 0).nth(1) == Some(b"agent-serve")
     });
