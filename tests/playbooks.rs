@@ -263,6 +263,17 @@ fn a_command_that_only_reads_runs_in_a_check() {
 }
 
 #[test]
+fn what_reads_a_file_that_a_check_only_foresees_does_not_fail() {
+    let (_site, run) = run(
+        "- hosts: localhost\n  gather_facts: false\n  tasks:\n    - copy: {content: x, dest: \"{{ playbook_dir }}/new\"}\n    - name: look\n      command: cat {{ playbook_dir }}/new\n      reads: true\n    - name: after\n      debug: msg=after\n",
+        "--check",
+    );
+    let run = run.success();
+    assert_eq!(messages(&run), ["after"]);
+    assert!(run.stdout.contains("1 unknown: look"), "{}", run.all());
+}
+
+#[test]
 fn text_from_a_host_is_never_rendered() {
     prints(
         "- command: echo '{{ '{{' }} 6 * 7 {{ '}}' }}'\n  register: r\n- debug: msg={{ r.stdout }}\n- debug: msg={{ again }}\n  vars: {again: \"{{ r.stdout }}\"}\n",

@@ -104,6 +104,45 @@ fn a_command_that_broke_off_in_the_middle_is_asked_about() {
 }
 
 #[test]
+fn a_command_that_the_user_ended_in_the_middle_is_asked_about() {
+    let playbook = r#"
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - block:
+        - shell: echo begun >> log; sleep 60
+          failed_when: false
+        - shell: echo after >> log
+      always:
+        - shell: echo cleaned >> log
+"#;
+    let site = Site::new().file("site.yml", playbook);
+    let child = site.command(["playbook", "site.yml"]).stdout(std::process::Stdio::piped()).spawn().expect("starts");
+    let process = nix::unistd::Pid::from_raw(i32::try_from(child.id()).expect("id"));
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !site.exists("log") {
+        assert!(std::time::Instant::now() < until, "it never began");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    for _ in 0..2 {
+        nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGINT).expect("signal");
+        std::thread::sleep(std::time::Duration::from_millis(300));
+    }
+    let ended = child.wait_with_output().expect("output");
+    let told = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.code() == Some(130) && told.contains("it was ended by Ctrl-C, and nobody knows how far it came"), "{told}");
+    assert_eq!(site.read("log"), "begun\ncleaned\n");
+
+    for _ in 0..2 {
+        let asked = site.run(["resume"]).code(2);
+        assert!(asked.stdout.contains("nobody knows how far it came"), "{}", asked.stdout);
+        assert_eq!(site.read("log"), "begun\ncleaned\n");
+    }
+    let _ = site.run(["resume", "--unsure", "skip"]).success();
+    assert_eq!(site.read("log"), "begun\ncleaned\nafter\ncleaned\n");
+}
+
+#[test]
 fn of_a_loop_of_commands_only_what_is_not_done_is_asked_about() {
     let playbook = r#"
 - hosts: localhost

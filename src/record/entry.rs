@@ -193,6 +193,9 @@ pub struct Step {
     pub rescued: bool,
     /// Failed only as nobody knows whether an earlier part of the run had done it.
     pub unsure: bool,
+    /// Its program was ended in the middle, by the user.
+    #[serde(default)]
+    pub broken_off: bool,
     /// Nothing of it may be shown.
     pub no_log: bool,
     /// Warnings.

@@ -36,6 +36,8 @@ pub struct Known {
     parts: HashMap<(String, String), String>,
     /// How often the journal heard of a step's end.
     ended: HashMap<(String, String), usize>,
+    /// Steps whose program was ended in the middle, and of which nobody decided since what becomes of them.
+    broken_off: HashSet<(String, String)>,
     /// From which of a host's steps on something is done again, for each time.
     again: HashMap<String, Vec<u64>>,
     /// Hosts on which no further step of the broken run can have begun.
@@ -182,7 +184,7 @@ impl Past {
         for step in self.steps() {
             let settled = match step.status {
                 Status::Ok | Status::Changed | Status::Skipped => true,
-                Status::Failed => step.ignored || step.rescued,
+                Status::Failed => (step.ignored || step.rescued) && !step.broken_off,
                 Status::Unreachable => step.ignored,
                 Status::Unknown => false,
             };
@@ -191,6 +193,16 @@ impl Past {
             }
         }
         for line in &self.lines {
+            if let Entry::Step(step) = &line.entry
+                && !step.unsure
+            {
+                let name = (step.host.clone(), step.key.clone());
+                if step.broken_off {
+                    known.broken_off.insert(name)
+                } else {
+                    known.broken_off.remove(&name)
+                };
+            }
             match &line.entry {
                 Entry::StepBegan { host, key } => {
                     known.begun.insert((host.clone(), key.clone()));
@@ -274,6 +286,11 @@ impl Known {
     /// Whether a step on the controller itself had begun and did not end.
     pub fn had_begun(&self, host: &str, key: &str) -> bool {
         self.begun.contains(&(host.to_owned(), key.to_owned()))
+    }
+
+    /// Whether a step's program was ended in the middle, so that nobody knows how far it came.
+    pub fn was_broken_off(&self, host: &str, key: &str) -> bool {
+        self.broken_off.contains(&(host.to_owned(), key.to_owned()))
     }
 
     /// Whether a host may still have a step that was done without the controller hearing of it.

@@ -12,7 +12,7 @@ use crate::report::event::{Event, Status, TaskResult};
 use crate::run::controller::SharedEngine;
 use crate::run::hands::Lost;
 use crate::run::host::Notice;
-use crate::run::replay::{self, UNSURE};
+use crate::run::replay::{self, BROKEN_OFF, UNSURE};
 use crate::run::result::{Came, INVOCATION};
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ended, Ready, Step, Stop};
@@ -358,6 +358,7 @@ impl Step {
         let is_bad = |came: &&Came| matches!(came.result.status, Status::Failed | Status::Unreachable) && !came.result.ignored;
         let failed = items.iter().find(is_bad);
         let is_unsure = items.iter().any(|came| replay::is_unsure(&came.result));
+        let items_broke_off = items.iter().any(|came| replay::has_broken_off(&came.result));
         let is_ignored = failed.is_none() && items.iter().any(|came| came.result.ignored);
         result.status = if has(Status::Failed) {
             Status::Failed
@@ -406,6 +407,9 @@ impl Step {
             (None, _) => Value::Bool(false),
         };
         let mut values = Map::new();
+        if items_broke_off {
+            values.insert(BROKEN_OFF.into(), Value::Bool(true));
+        }
         if is_unsure {
             values.insert(UNSURE.into(), Value::Bool(true));
         }

@@ -149,6 +149,8 @@ struct Run {
     /// The seats that steps of this run had, as noted in the journal, and for which hosts.
     seats: Mutex<Vec<(Arc<str>, hands::Seat)>>,
     interrupted: AtomicBool,
+    /// The programs on the hosts were ended in the middle: by the second Ctrl-C.
+    cut_short: AtomicBool,
     guard: window::Guard,
     /// Held while the debugger has stopped at a task.
     debugging: tokio::sync::Mutex<()>,
@@ -227,6 +229,7 @@ fn watch_for_interrupt(run: &Arc<Run>) -> tokio::sync::oneshot::Sender<()> {
                 run.warn("interrupted: what runs now is brought to its end; press Ctrl-C again to end it at once");
                 programs::end_asking();
                 if tokio::signal::ctrl_c().await.is_ok() {
+                    run.cut_short.store(true, Ordering::SeqCst);
                     main.spawn(async move { run.hands.cancel().await });
                 }
             };
@@ -272,6 +275,7 @@ impl Run {
             broken: AtomicBool::new(false),
             seats: Mutex::default(),
             interrupted: AtomicBool::new(false),
+            cut_short: AtomicBool::new(false),
             guard: window::Guard::default(),
             debugging: tokio::sync::Mutex::default(),
             quit: AtomicBool::new(false),

@@ -217,6 +217,7 @@ impl Run {
             ignored: result.ignored,
             rescued: frame.is_rescued && !is_unsure(result),
             unsure: is_unsure(result),
+            broken_off: has_broken_off(result),
             no_log: result.no_log,
             warnings: if open { result.warnings.clone() } else { Vec::new() },
             seconds: result.took.as_secs_f64(),
@@ -328,6 +329,10 @@ impl Step {
             return Ok(vec![None; parts.len()]);
         };
         self.run.note_seat(&self.host, &first.seat);
+        let was_broken_off = self.key.as_ref().is_some_and(|key| self.run.known.was_broken_off(&self.host, &key.text));
+        if was_broken_off && parts.iter().any(|part| part.is_opaque()) && self.run.settings.unsure.of(&self.host) != Unsure::Redo {
+            return Ok(parts.iter().map(|_| self.when_unsure()).collect());
+        }
         let mut recalled = if first.is_without_agent() {
             keys.iter().map(|key| self.known_here(key)).collect()
         } else if self.run.known.may_have_more(&self.host) {
@@ -402,6 +407,17 @@ impl Ready {
     }
 }
 
+impl Step {
+    /// Notes that a program did not come to its own end, where the second Ctrl-C ended it.
+    pub(super) fn cut_short(&self, ready: &Ready, outcome: &mut Outcome) {
+        if outcome.failure.is_some() && ready.is_opaque() && self.run.cut_short.load(Ordering::SeqCst) {
+            let failure = Failure::failed("it was ended by Ctrl-C, and nobody knows how far it came")
+                .hint("look at the host, then resume with `--unsure redo` (run it again) or `--unsure skip` (count it as done)");
+            outcome.failure = Some(failure.with(BROKEN_OFF, true));
+        }
+    }
+}
+
 /// What a command came to of which nobody knows whether it is done.
 fn unsure() -> Outcome {
     let failure = Failure::failed("this had begun when the run broke off, and nobody knows how far it came")
@@ -411,6 +427,14 @@ fn unsure() -> Outcome {
 
 /// The value that tells such a failure from others.
 pub(super) const UNSURE: &str = "unsure";
+
+/// The value that tells a program that was ended in the middle.
+pub(super) const BROKEN_OFF: &str = "broken_off";
+
+/// Whether a step's program was ended in the middle. What cleans up after it still runs.
+pub(super) fn has_broken_off(result: &TaskResult) -> bool {
+    result.values.contains_key(BROKEN_OFF)
+}
 
 /// Whether a part of a step came to that.
 pub(super) fn is_unsure_outcome(outcome: &Outcome) -> bool {

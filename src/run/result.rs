@@ -11,8 +11,8 @@ use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
 use crate::run::failure::values_of_failure;
 use crate::run::hands::Lost;
-use crate::run::host::Notice;
-use crate::run::replay::UNSURE;
+use crate::run::host::{Host, Notice};
+use crate::run::replay::{BROKEN_OFF, UNSURE};
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ended, Ready, Step, Stop};
 use crate::source::Diagnostic;
@@ -165,6 +165,7 @@ impl Step {
         match outcome {
             Ok(mut outcome) => {
                 self.here(ready, &mut outcome).await;
+                self.cut_short(ready, &mut outcome);
                 outcome.changed |= self.adds(&outcome);
                 self.judged(ready, outcome, variables, engine)
             }
@@ -221,7 +222,7 @@ impl Step {
             result.diagnostic = Some(self.failure_text(&diagnostic, true));
             values.insert(EXCEPTION.into(), Value::str("(traceback unavailable)"));
         }
-        let unsure = values.contains_key(UNSURE);
+        let unsure = values.contains_key(UNSURE) || values.contains_key(BROKEN_OFF);
         let refused = is_refusal(&values);
         let overruled = if unsure || refused { Ok(()) } else { self.overruled(&mut result, &mut values, variables, engine) };
         match overruled {
@@ -252,6 +253,10 @@ impl Step {
             && let Some(task) = self.unseen_before(ready)
         {
             let why = format!("as the host is, it fails: {}; but `{task}` was not run, and may change that", result.because);
+            return self.unforeseen(result, why, then, variables, engine);
+        }
+        if failed && !unsure && !refused && self.reads_too_early() {
+            let why = format!("as the host is, it fails: {}; but a check makes none of the changes before it", result.because);
             return self.unforeseen(result, why, then, variables, engine);
         }
         if failed && !unsure && !refused {
@@ -297,6 +302,12 @@ impl Step {
         let is_certain = ready.entry.name == "fail" && self.frame.all(&self.task, |keywords| &keywords.when).is_empty();
         let host = ready.delegate.as_ref().unwrap_or(&self.host);
         if is_certain || !self.run.settings.check { None } else { self.run.hosts.with(host, |host| host.unseen.clone()) }
+    }
+
+    /// Whether what only reads looks, in a check, at a host for which changes are foreseen: they may be what it looks for.
+    fn reads_too_early(&self) -> bool {
+        let foresees = |host: &mut Host| host.counts.changed + host.counts.unknown > 0;
+        self.run.settings.check && self.task.reads.is_some() && self.run.hosts.with(&self.host, foresees)
     }
 
     /// Adds the host or the group that the task adds, so that the result, of each item too, tells whether that was news.
