@@ -81,9 +81,9 @@ case "$way" in
     raw) w=$(head -c "$size" 2>&1 >"$f");;
     *) exit 0;;
 esac;
-if [ -f "$f" ] && chmod 700 "$f" && same "$f"; then :; else say fail upload $w; exit 0; fi;
+if [ -f "$f" ] && chmod 700 "$f" && same "$f"; then :; else say fail upload $p: $w; exit 0; fi;
 if w=$("$f" agent-try 2>&1); then :; else say fail run $w; exit 0; fi;
-if w=$(mv -f "$f" "$p/agent-$h" 2>&1); then :; else say fail upload $w; exit 0; fi;
+if w=$(mv -f "$f" "$p/agent-$h" 2>&1); then :; else say fail upload $p: $w; exit 0; fi;
 trap - 0;
 for o in "$p"/agent-*; do if [ "$o" != "$p/agent-$h" ]; then rm -f "$o"; fi; done;
 go "$p/agent-$h"
@@ -258,7 +258,9 @@ fn explained(link: &Link, rest: &str, begun: &Begun) -> Trouble {
             Trouble::new(Kind::Agent, format!("there is no folder on {name} where the agent can be kept and run: {words}"))
         }
         "run" => Trouble::new(Kind::Agent, format!("the agent does not run on {name}: {words}")),
-        _ if words.is_empty() => Trouble::new(Kind::Agent, format!("the agent did not arrive whole on {name}")),
+        _ if words.ends_with(':') => {
+            Trouble::new(Kind::Agent, format!("the agent did not arrive whole on {name}, in {}", words.trim_end_matches(':')))
+        }
         _ => Trouble::new(Kind::Agent, format!("the agent cannot be written on {name}: {words}")),
     };
     let hint = if full {

@@ -172,8 +172,12 @@ impl<'a> Plan<'a> {
             )
             .hint("give it with -K, or keep ansible_become_password in a vault");
         }
-        let why = if words.is_empty() { "it said nothing".to_owned() } else { words };
-        Trouble::new(Kind::Become, format!("{method} on {name} did not let {} become {user}: {why}", link.user()))
+        let told = |why: &str| Trouble::new(Kind::Become, format!("{method} on {name} did not let {} become {user}: {why}", link.user()));
+        if words.is_empty() {
+            return told("it said nothing")
+                .hint(format!("see whether {} may run commands there at all: its login shell may refuse", link.user()));
+        }
+        told(&words)
     }
 
     fn needs_password(&self, link: &Link) -> Result<(), Trouble> {

@@ -78,6 +78,11 @@ pub fn to(
     config_of: impl Fn(Option<&str>) -> std::sync::Arc<Config>,
 ) -> Result<(Hop, Option<String>), Trouble> {
     let arguments = options::arguments(&target.arguments)?;
+    if let Some(key) = target.key_file.as_ref().map(|key| key.to_string_lossy()).filter(|key| !key.contains('%'))
+        && !settings.untilded(&key).exists()
+    {
+        settings.warnings.say(&format!("the key {key} is not there: other keys are tried"));
+    }
     let config = config_of(arguments.config_file.as_deref());
     let mut options = Options {
         user: target.user.clone(),

@@ -97,6 +97,7 @@ pub(super) fn explain(text: &str, at: usize, info: &str, known: &[usize]) -> Mis
         .or_else(|| near().find_map(template_line))
         .or_else(|| near().find_map(text_after_quote))
         .or_else(|| unclosed_quote(text, line, above, info))
+        .or_else(|| unclosed_quote_here(line, at))
         .or_else(|| near().find_map(reserved_start))
         .or_else(|| unclosed_bracket(text, at, info))
         .or_else(|| near().find_map(no_space_after_colon))
@@ -245,6 +246,17 @@ fn unclosed_quote(text: &str, line: Line<'_>, above: Option<Line<'_>>, info: &st
     let quote = &found.value()[..1];
     Some(
         Mistake::new(found.range(from, from + found.value().len()), format!("this {quote} is never closed, or closed in a later line"))
+            .hint(format!("close it with {quote} at the end of the value")),
+    )
+}
+
+/// The complaint is about a quote within the line, such as one in braces.
+fn unclosed_quote_here(line: Line<'_>, at: usize) -> Option<Mistake> {
+    let column = at.checked_sub(line.start)?;
+    let rest = line.text.get(column..)?.trim_end();
+    let quote = rest.chars().next().filter(|c| "\"'".contains(*c)).filter(|_| quoted_length(rest).is_none())?;
+    Some(
+        Mistake::new(line.range(column, column + rest.len()), format!("this {quote} is never closed, or closed in a later line"))
             .hint(format!("close it with {quote} at the end of the value")),
     )
 }

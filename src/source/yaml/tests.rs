@@ -34,6 +34,12 @@ fn quoted_scalars_stay_text_and_plain_ones_do_not() {
 }
 
 #[test]
+fn a_quote_that_is_never_closed_is_found_within_braces_too() {
+    let told = complaint("- a: {b: \"x, c: d}\n- e: 1\n");
+    assert!(told.contains(":1:10: this \" is never closed"), "{told}");
+}
+
+#[test]
 fn every_node_knows_its_place_even_after_wide_characters() {
     let (sources, parsed) = read("\u{feff}# größe ☃\nkey: [ä, bö]\nother: x\n");
     let map = &parsed.documents[0];
