@@ -56,7 +56,7 @@ const TABLE: &[(&str, &[Row])] = &[
                 "groups are community.postgresql.all and windlass.elasticsearch; others have no modules here and are refused",
             ),
             ("debugger", Differs, "the same commands; expressions are those of templates, not Python"),
-            ("reads", Differs, "a keyword of windlass: a command that only reads runs in a check too"),
+            ("reads", Differs, "a keyword of windlass: a command that only reads runs in a check too, and counts as no change"),
             ("before, after and serial of a handler", Differs, "keywords of windlass: the handler rolls over the hosts that changed"),
         ],
     ),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::change::Difference;
 use crate::change::diff::unified;
 use crate::record::plan::{Keys, Part, Plan, Step};
+use crate::report::fold;
 use crate::report::json::status_word;
 use crate::value::Map;
 use crate::value::secret::Redactor;
@@ -54,12 +55,24 @@ pub(super) fn text(moved: &Moved) -> String {
     let files = if moved.contains_key(FILES) { "its files have" } else { "something has" };
     let on = if hosts == 0 { String::new() } else { format!(", on {hosts} {}", if hosts == 1 { "host" } else { "hosts" }) };
     let mut lines = vec![format!("the plan is refused: {files} moved since it was made{on}; nothing was changed")];
-    for (host, differences) in moved {
-        lines.push(format!("DRIFT  {}", if host == FILES { "files" } else { host }));
+    for (hosts, differences) in together(moved) {
+        lines.push(format!("DRIFT  {}", if hosts == [FILES] { "files".to_owned() } else { fold::hosts(&hosts) }));
         lines.extend(differences.iter().flat_map(|text| text.lines().map(|line| format!("  {line}"))));
     }
     lines.push("make a new plan with `windlass plan`, and have it approved".to_owned());
     lines.join("\n")
+}
+
+/// Returns the hosts with the same differences, and these.
+fn together(moved: &Moved) -> Vec<(Vec<&str>, &Vec<String>)> {
+    let mut all: Vec<(Vec<&str>, &Vec<String>)> = Vec::new();
+    for (host, differences) in moved {
+        match all.iter_mut().find(|(hosts, known)| *known == differences && *hosts != [FILES]) {
+            Some((hosts, _)) => hosts.push(host),
+            None => all.push((vec![host], differences)),
+        }
+    }
+    all
 }
 
 fn told(step: &Step, approved: Option<&Step>, now: Option<&Step>, why: &[String]) -> String {
@@ -71,7 +84,7 @@ fn told(step: &Step, approved: Option<&Step>, now: Option<&Step>, why: &[String]
         }
     };
     let why = if why.is_empty() { String::new() } else { format!("\n  {}", why.join("; ")) };
-    format!("{} ({}){why}\n  approved: {}\n  now:      {}", step.task, step.place, state(approved), state(now))
+    format!("{} ({}){why}\n  approved: {}\n  now:      {}", step.task, step.place, state(approved).trim_end(), state(now).trim_end())
 }
 
 /// Returns how what a step would change differs from what it was when the plan was approved.

@@ -42,8 +42,9 @@ impl Recap {
         match self {
             _ if self.quit => QUIT,
             _ if self.out_of_time => OUT_OF_TIME,
-            _ if self.interrupted => 130,
+            // Where the record cannot be written, the run is interrupted too, by itself.
             _ if self.broken => 1,
+            _ if self.interrupted => 130,
             _ if any(|counts| counts.unreachable) => 4,
             _ if any(|counts| counts.failed) => 2,
             _ => 0,
