@@ -8,7 +8,7 @@ use super::attributes::{Wanted, is_foreseen, missing};
 use super::probe::{FileKind, Stat};
 use super::{Attributes, Before, Change, Content, Failure, Plan, Probe, digest};
 use crate::value::arguments::to_bool;
-use crate::value::{Map, Value};
+use crate::value::{Map, Value, bytes};
 
 /// Content of the controller up to this size travels within the task; larger files are streamed when they are needed.
 pub const INLINE: u64 = 1024 * 1024;
@@ -95,6 +95,20 @@ impl Destination {
             return Err(Failure::argument(argument, no_plain_file(&path)));
         }
         Ok(Self { path, found, link })
+    }
+
+    /// Returns the text that is in the file; without an encoding, bytes that are no UTF-8 are escaped.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or is not of that encoding.
+    pub fn text(&self, host: &dyn Probe, encoding: Option<&str>) -> Result<String, Failure> {
+        let bytes = host.read(&self.path)?.unwrap_or_default();
+        match encoding {
+            None => Ok(bytes::escaped(&bytes)),
+            Some(encoding) => {
+                bytes::decode(&bytes, encoding).map_err(|why| Failure::argument("encoding", format!("`{}`: {why}", self.path.display())))
+            }
+        }
     }
 
     /// Returns the failure that the file is not there; `what` is what the module calls it.
@@ -260,6 +274,15 @@ pub fn edited(mut values: Map, done: &[super::Done]) -> Map {
         if let super::Done::Wrote { backup: Some(copy) } = what {
             values.insert("backup_file".into(), copy.display().to_string().into());
         }
+    }
+    values
+}
+
+/// As [`edited`], for editors of lines: the kept copy has the name too that these modules always had for it.
+pub fn edited_text(values: Map, done: &[super::Done]) -> Map {
+    let mut values = edited(values, done);
+    if let Some(copy) = values.get("backup_file").cloned() {
+        values.insert("backup".into(), copy);
     }
     values
 }

@@ -383,29 +383,3 @@ fn include_role(_around: &Around<'_>, mut task: Task, arguments: &Map, node: &No
     task.action = Action::IncludeRole { role: Box::new(role), apply: apply(arguments, node, errors), public };
     Some(Item::Task(Arc::new(task)))
 }
-
-/// Returns a task that runs a module, for steps that the runner itself adds (gathering facts).
-pub fn implicit(name: &str, module: &str, arguments: Map, span: Span) -> Task {
-    let action = Action::Module { name: module.to_owned(), name_span: span, arguments: Arc::new(arguments), node: None, free: None };
-    Task {
-        name: Some(Value::str(name)),
-        span,
-        folder: std::path::PathBuf::new(),
-        role: None,
-        keywords: Keywords { tags: vec!["always".to_owned()], ..Keywords::default() },
-        action,
-        r#loop: None,
-        register: None,
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        notify: Vec::new(),
-        listen: Vec::new(),
-        r#async: None,
-        poll: None,
-        reads: None,
-        rolling: None,
-    }
-}

@@ -221,6 +221,39 @@ pub struct Task {
     pub rolling: Option<Box<Rolling>>,
 }
 
+impl Task {
+    /// Returns a task that runs a module, with no keywords at all.
+    pub fn of_module(module: &str, arguments: Map, span: Span, folder: PathBuf) -> Self {
+        Self {
+            name: None,
+            span,
+            folder,
+            role: None,
+            keywords: Keywords::default(),
+            action: Action::Module { name: module.to_owned(), name_span: span, arguments: Arc::new(arguments), node: None, free: None },
+            r#loop: None,
+            register: None,
+            until: Vec::new(),
+            retries: None,
+            delay: None,
+            changed_when: Vec::new(),
+            failed_when: Vec::new(),
+            notify: Vec::new(),
+            listen: Vec::new(),
+            r#async: None,
+            poll: None,
+            reads: None,
+            rolling: None,
+        }
+    }
+
+    /// Returns a task of the runner's own (gathering facts), which runs whatever tags are chosen.
+    pub fn implicit(name: &str, module: &str, arguments: Map, span: Span, folder: PathBuf) -> Self {
+        let keywords = Keywords { tags: vec!["always".to_owned()], ..Keywords::default() };
+        Self { name: Some(Value::str(name)), keywords, ..Self::of_module(module, arguments, span, folder) }
+    }
+}
+
 /// What a task does.
 #[derive(Clone, Debug)]
 pub enum Action {

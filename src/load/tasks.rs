@@ -7,7 +7,7 @@ use crate::load::action;
 use crate::load::keywords::{self, located, one_or_many};
 use crate::load::loader::{Errors, Loader};
 use crate::load::nodes::to_value;
-use crate::load::playbook::{Action, Block, Item, Keywords, Located, Loop, RoleHead, Rolling, Task};
+use crate::load::playbook::{Block, Item, Keywords, Located, Loop, RoleHead, Rolling, Task};
 use crate::source::{Diagnostic, Kind, Node, Span};
 use crate::value::arguments::to_bool;
 use crate::value::{Map, Value};
@@ -282,27 +282,7 @@ fn task(around: &Around<'_>, node: &Node, entries: &[(Node, Node)], errors: &mut
 }
 
 fn empty_task(around: &Around<'_>, span: Span) -> Task {
-    Task {
-        name: None,
-        span,
-        folder: around.folder.clone(),
-        role: around.role.clone(),
-        keywords: Keywords::default(),
-        action: Action::Module { name: String::new(), name_span: span, arguments: Arc::default(), node: None, free: None },
-        r#loop: None,
-        register: None,
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        notify: Vec::new(),
-        listen: Vec::new(),
-        r#async: None,
-        poll: None,
-        reads: None,
-        rolling: None,
-    }
+    Task { role: around.role.clone(), ..Task::of_module("", Map::new(), span, around.folder.clone()) }
 }
 
 fn register(value: &Node, errors: &mut Errors) -> Option<crate::load::playbook::Located> {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, Manner, edited, ignored};
+use crate::change::destination::{Destination, Manner, edited_text, ignored};
 use crate::change::doubt::Names;
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
@@ -137,7 +137,7 @@ impl Module for LineInFile {
             return Err(destination.missing("Destination"));
         }
         let folders = destination.folders(host, "path")?;
-        let text = text_of(host, &destination, self.encoding.as_deref())?;
+        let text = destination.text(host, self.encoding.as_deref())?;
         let (text, message) = self.present(&text, line)?;
         let mut plan = self.settled(host, &destination, text, &message)?.value("msg", message);
         if self.regexp.as_deref() == Some("") {
@@ -151,26 +151,7 @@ impl Module for LineInFile {
     }
 
     fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
-        Ok(with_backup(edited(plan.values.clone(), done)))
-    }
-}
-
-/// `register` also gets the kept copy under the name that this module always had for it.
-fn with_backup(mut values: Map) -> Map {
-    if let Some(copy) = values.get("backup_file").cloned() {
-        values.insert("backup".into(), copy);
-    }
-    values
-}
-
-/// Returns the text of a file.
-fn text_of(host: &dyn Probe, destination: &Destination, encoding: Option<&str>) -> Result<String, Failure> {
-    let bytes = host.read(&destination.path)?.unwrap_or_default();
-    match encoding {
-        None => Ok(bytes::escaped(&bytes)),
-        Some(encoding) => {
-            bytes::decode(&bytes, encoding).map_err(|why| Failure::argument("encoding", format!("`{}`: {why}", destination.path.display())))
-        }
+        Ok(edited_text(plan.values.clone(), done))
     }
 }
 
@@ -264,7 +245,7 @@ impl LineInFile {
         if destination.found.is_none() {
             return Ok(Plan::nothing("the file does not exist").value("msg", "file not present").value("found", 0));
         }
-        let text = text_of(host, destination, self.encoding.as_deref())?;
+        let text = destination.text(host, self.encoding.as_deref())?;
         let pattern = self.regexp.as_deref().map(|text| pattern::compile(text, "")).transpose();
         let pattern = pattern.map_err(|message| Failure::argument("regexp", message))?;
         let lines = lines_of(&text);

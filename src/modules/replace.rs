@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::{Example, Module};
 use crate::change::attributes::{FileMode, Wanted};
-use crate::change::destination::{Destination, Manner, edited, ignored};
+use crate::change::destination::{Destination, Manner, edited_text, ignored};
 use crate::change::doubt::Names;
 use crate::change::{Change, Content, Done, Failure, Plan, Probe};
 use crate::value::{Map, bytes, pattern};
@@ -90,7 +90,7 @@ impl Module for Replace {
         if destination.found.is_none() {
             return Err(destination.missing("Path"));
         }
-        let text = text_of(host, &destination, self.encoding.as_deref())?;
+        let text = destination.text(host, self.encoding.as_deref())?;
         let wrong = |message| Failure::argument("regexp", message);
         let regexp = pattern::compile(&self.regexp, "m").map_err(wrong)?;
         let Some((from, to)) = self.section(&text)? else {
@@ -107,26 +107,7 @@ impl Module for Replace {
     }
 
     fn result(&self, plan: &Plan, done: &[Done], _host: &dyn Probe) -> Result<Map, Failure> {
-        Ok(with_backup(edited(plan.values.clone(), done)))
-    }
-}
-
-/// `register` also gets the kept copy under the name that this module always had for it.
-fn with_backup(mut values: Map) -> Map {
-    if let Some(copy) = values.get("backup_file").cloned() {
-        values.insert("backup".into(), copy);
-    }
-    values
-}
-
-/// Returns the text of a file.
-fn text_of(host: &dyn Probe, destination: &Destination, encoding: Option<&str>) -> Result<String, Failure> {
-    let bytes = host.read(&destination.path)?.unwrap_or_default();
-    match encoding {
-        None => Ok(bytes::escaped(&bytes)),
-        Some(encoding) => {
-            bytes::decode(&bytes, encoding).map_err(|why| Failure::argument("encoding", format!("`{}`: {why}", destination.path.display())))
-        }
+        Ok(edited_text(plan.values.clone(), done))
     }
 }
 

@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use crate::load::nodes::to_value;
-use crate::load::playbook::{Role, RoleUse};
+use crate::load::playbook::{Role, RoleUse, Task};
 use crate::report::event::{Event, Status, TaskResult};
 use crate::run::Run;
 use crate::run::frame::Frame;
-use crate::run::play::implicit;
 use crate::run::stage::Stage;
 use crate::run::step::Ended;
 use crate::source::{Diagnostic, Node};
@@ -35,7 +34,7 @@ impl Run {
             return;
         }
         let name = name_of(role, spec);
-        let mut task = implicit(&name, "validate_argument_spec", Map::new(), stage);
+        let mut task = Task::implicit(&name, "validate_argument_spec", Map::new(), stage.play.span, stage.play.folder.clone());
         task.role = Some(role.head.clone());
         task.span = r#use.span;
         task.folder = role.head.path.join("tasks");

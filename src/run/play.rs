@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::load::playbook::{Action, Keywords, Play, Task};
+use crate::load::playbook::{Play, Task};
 use crate::report::event::Event;
 use crate::run::Run;
 use crate::run::host::Standing;
@@ -194,7 +194,7 @@ impl Run {
             let is_smart = self.settings.execution.gathering.as_deref() == Some("smart") && stage.play.gather_facts.is_none();
             let unknown: Vec<_> = hosts.iter().filter(|host| !is_smart || !self.hosts.with(host, |host| host.gathered)).cloned().collect();
             let hosts = unknown.as_slice();
-            let task = Arc::new(implicit("Gathering Facts", "setup", arguments, stage));
+            let task = Arc::new(Task::implicit("Gathering Facts", "setup", arguments, stage.play.span, stage.play.folder.clone()));
             self.task(stage, &task, hosts, &stage.frame.clone(), false).await;
         }
     }
@@ -262,30 +262,4 @@ fn ordered(mut hosts: Vec<Arc<str>>, order: Option<&Value>, play: &Play) -> Resu
         }
     }
     Ok(hosts)
-}
-
-/// Returns a task of the runner's own.
-pub(super) fn implicit(name: &str, module: &str, arguments: Map, stage: &Stage) -> Task {
-    let span = stage.play.span;
-    Task {
-        name: Some(Value::str(name)),
-        span,
-        folder: stage.play.folder.clone(),
-        role: None,
-        keywords: Keywords { tags: vec!["always".to_owned()], ..Keywords::default() },
-        action: Action::Module { name: module.to_owned(), name_span: span, arguments: Arc::new(arguments), node: None, free: None },
-        r#loop: None,
-        register: None,
-        until: Vec::new(),
-        retries: None,
-        delay: None,
-        changed_when: Vec::new(),
-        failed_when: Vec::new(),
-        notify: Vec::new(),
-        listen: Vec::new(),
-        r#async: None,
-        poll: None,
-        reads: None,
-        rolling: None,
-    }
 }
