@@ -55,6 +55,13 @@ fn what_a_failed_program_printed_is_shown() {
 }
 
 #[test]
+fn items_that_fail_for_the_same_reason_are_told_together() {
+    let text = told(&play("copy: {content: x, dest: \"/no/such/{{ item }}\"}\n      loop: [1, 2, 3, 4, 5, 6, 7]"), "", 2);
+    has(&text, &["failed       localhost  (1) (2) (3) (4) (5) and 2 more items\n", "the directory `/no/such` does not exist"]);
+    assert_eq!(text.matches("does not exist").count(), 1, "{text}");
+}
+
+#[test]
 fn reads_is_refused_of_a_module_that_writes() {
     let text = told(&play("copy: {content: a, dest: b}\n      reads: true"), "--check", 1);
     has(&text, &["`reads` is for what runs a program", "site.yml:6:14"]);

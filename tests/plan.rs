@@ -412,6 +412,27 @@ fn a_run_of_a_plan_that_is_resumed_is_still_bound() {
 }
 
 #[test]
+fn a_host_that_cannot_be_reached_is_no_drift() {
+    let hosts =
+        "a ansible_connection=local\nb ansible_host=127.0.0.1 ansible_port=1\n[all:vars]\nansible_connection={{ lookup('env', 'WAY') }}\n";
+    let playbook = "- hosts: all\n  gather_facts: false\n  tasks:\n    - copy: {content: x, dest: \"{{ playbook_dir }}/x-{{ inventory_hostname }}\"}\n";
+    let site = Site::new().file("hosts.ini", hosts).file("site.yml", playbook);
+    let go = |words: &[&str], way: &str| {
+        let output = site.command(words).env("WAY", way).output().expect("windlass");
+        site.finish(output)
+    };
+    let _ = go(&["plan", "-i", "hosts.ini", "site.yml", "-o", "none/the.plan"], "local").code(1);
+    let _ = go(&["plan", "-i", "hosts.ini", "site.yml", "-o", "the.plan"], "local").success();
+    let lost = go(&["apply", "the.plan"], "ssh").code(4);
+    for part in ["the plan is not begun, as b cannot be reached; nothing was changed", "apply it again"] {
+        assert!(lost.stdout.contains(part) && !lost.stdout.contains("DRIFT"), "{}", lost.all());
+    }
+    assert!(!site.exists("x-a"));
+    let _ = go(&["apply", "the.plan"], "local").success();
+    assert!(site.exists("x-a") && site.exists("x-b"));
+}
+
+#[test]
 fn a_signature_is_checked_and_can_be_asked_for() {
     let site = site();
     for name in ["k1", "k2"] {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::change::Difference;
 use crate::change::diff::unified;
 use crate::record::plan::{Keys, Part, Plan, Step};
+use crate::report::event::Status;
 use crate::report::fold;
 use crate::report::json::status_word;
 use crate::value::Map;
@@ -61,6 +62,20 @@ pub(super) fn text(moved: &Moved) -> String {
     }
     lines.push("make a new plan with `windlass plan`, and have it approved".to_owned());
     lines.join("\n")
+}
+
+/// Returns what is told where nothing is known to have moved, but hosts cannot be reached.
+pub(super) fn unreachable(moved: &Moved, now: &[Step]) -> Option<String> {
+    let lost = |step: &&Step| step.status == Status::Unreachable;
+    let why: BTreeMap<_, _> = now.iter().filter(lost).map(|step| (step.host.as_str(), step.because.as_str())).collect();
+    if moved.is_empty() || !moved.keys().all(|host| why.contains_key(host.as_str())) {
+        return None;
+    }
+    let hosts: Vec<_> = why.keys().collect();
+    let mut lines = vec![format!("the plan is not begun, as {} cannot be reached; nothing was changed", fold::hosts(&hosts))];
+    lines.extend(why.values().map(|why| format!("  {why}")));
+    lines.push("apply it again when they can be; a plan for the others alone is made with `--limit`".to_owned());
+    Some(lines.join("\n"))
 }
 
 /// Returns the hosts with the same differences, and these.

@@ -99,6 +99,10 @@ pub fn make(command: &Make) -> u8 {
 }
 
 fn made(command: &Make, sources: &Sources) -> Result<u8, Ended> {
+    // A check may take long: what is known to fail after it is told before.
+    if let Some(parent) = command.file.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
+        return Err(error(format!("the plan cannot be written: there is no folder `{}`", parent.display())));
+    }
     let signer = command.sign_key.as_deref().map(Signer::of_file).transpose().map_err(error)?;
     let folder = Folder::of_this_user().map_err(error)?;
     let keys = Keys::random().map_err(error)?;
@@ -217,6 +221,10 @@ fn applied(command: &Apply, sources: &Sources) -> Result<u8, Ended> {
         return Ok(recap.exit_code());
     }
     let moves = moved::compare(&plan, &keep::files(sources), &bond.steps(), &keys, &redactor);
+    if let Some(text) = moved::unreachable(&moves, &bond.steps()) {
+        tell(arguments.flags.output, &redactor.mask(&text));
+        return Ok(super::UNREACHABLE);
+    }
     if !moves.is_empty() {
         tell(arguments.flags.output, &redactor.mask(&moved::text(&moves)));
         return Ok(super::DRIFT);

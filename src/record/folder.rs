@@ -13,6 +13,9 @@ pub const VARIABLE: &str = "WINDLASS_STATE";
 /// How many runs are kept. The oldest go first, when a new one begins.
 pub const KEPT_RUNS: usize = 500;
 
+/// How many runs are named of which it is not clear which is meant, the last ones first.
+const NAMED: usize = 5;
+
 /// The state folder.
 #[derive(Clone, Debug)]
 pub struct Folder {
@@ -102,7 +105,9 @@ impl Folder {
             [] => Err(format!("there is no run `{name}`; `windlass runs` lists them")),
             [one] => Ok((*one).clone()),
             many => {
-                Err(format!("`{name}` means {} runs: {}", many.len(), many.iter().map(|id| id.as_str()).collect::<Vec<_>>().join(", ")))
+                let last: Vec<_> = many.iter().rev().take(NAMED).map(|id| id.as_str()).collect();
+                let more = if many.len() > NAMED { ", ..." } else { "" };
+                Err(format!("`{name}` means {} runs: {}{more}", many.len(), last.join(", ")))
             }
         }
     }

@@ -31,6 +31,17 @@ struct State {
     warned: Vec<String>,
 }
 
+/// Hosts, and items of a loop, with the same result.
+struct Group {
+    labels: Vec<String>,
+    text: String,
+    result: TaskResult,
+    hosts: Vec<Arc<str>>,
+}
+
+/// How many items are named that failed for the same reason.
+const NAMED: usize = 5;
+
 /// How many lines are shown of what a failed program printed.
 const PRINTED: usize = 10;
 
@@ -64,18 +75,19 @@ impl Terminal {
     fn flush(&self, state: &mut State) {
         let results = std::mem::take(&mut state.results);
         let Some(task) = state.task.take() else { return };
-        let mut groups: Vec<(String, TaskResult, Vec<Arc<str>>)> = Vec::new();
+        let mut groups: Vec<Group> = Vec::new();
         for (host, label, result) in results {
             if !self.is_worth_it(&result) {
                 continue;
             }
-            let text = self.describe(&result, label.as_deref());
-            match groups.iter_mut().find(|(known, _, _)| *known == text) {
-                Some((_, _, hosts)) if !hosts.contains(&host) => hosts.push(host),
+            let (labels, text) = (Vec::from_iter(label), self.describe(&result));
+            match groups.iter_mut().find(|group| group.labels == labels && group.text == text) {
+                Some(group) if !group.hosts.contains(&host) => group.hosts.push(host),
                 Some(_) => {}
-                None => groups.push((text, result, vec![host])),
+                None => groups.push(Group { labels, text, result, hosts: vec![host] }),
             }
         }
+        let groups = together(groups);
         if groups.is_empty() {
             return;
         }
@@ -86,12 +98,12 @@ impl Terminal {
             title = format!("{title}  ({}){place}", task.module);
         }
         self.output.line(&self.output.paint(Colour::Bold, &title));
-        for (text, result, hosts) in groups {
-            let (word, colour) = word(&result, state.check);
+        for group in groups {
+            let (word, colour) = word(&group.result, state.check);
             let word = self.output.paint(colour, &format!("{word:<12}"));
-            let mut lines = text.lines();
-            let first = lines.next().unwrap_or_default();
-            self.output.line(format!("  {word} {}  {first}", self.output.paint(Colour::Bold, &fold::hosts(&hosts))).trim_end());
+            let mut lines = group.text.lines();
+            let first = format!("{}{}", items(&group.labels), lines.next().unwrap_or_default());
+            self.output.line(format!("  {word} {}  {first}", self.output.paint(Colour::Bold, &fold::hosts(&group.hosts))).trim_end());
             for line in lines {
                 self.output.line(&format!("      {}", diff_line(&self.output, line)));
             }
@@ -112,10 +124,9 @@ impl Terminal {
     }
 
     /// Returns all there is to tell of a result, the first line being the shortest form.
-    fn describe(&self, result: &TaskResult, label: Option<&str>) -> String {
-        let item = label.map(|label| format!("({label})  ")).unwrap_or_default();
+    fn describe(&self, result: &TaskResult) -> String {
         if result.no_log {
-            return format!("{item}output hidden by `no_log`");
+            return "output hidden by `no_log`".to_owned();
         }
         let mut first = match result.status {
             Status::Failed | Status::Unreachable if result.diagnostic.is_some() => String::new(),
@@ -127,7 +138,7 @@ impl Terminal {
         if let Some(other) = &result.delegated_to {
             first = format!("{first}  (on {other})");
         }
-        let mut lines = vec![format!("{item}{}", first.trim())];
+        let mut lines = vec![first.trim().to_owned()];
         if result.ignored {
             lines.push("ignored, the play goes on".to_owned());
         }
@@ -234,6 +245,31 @@ fn word(result: &TaskResult, check: bool) -> (&'static str, Colour) {
         Status::Failed => ("failed", Colour::Red),
         Status::Unreachable => ("unreachable", Colour::Red),
         Status::Unknown => ("unknown", Colour::Magenta),
+    }
+}
+
+/// Puts items that failed on the same hosts for the same reason together.
+fn together(groups: Vec<Group>) -> Vec<Group> {
+    let mut all: Vec<Group> = Vec::new();
+    for group in groups {
+        let is_failed = |group: &Group| group.result.status == Status::Failed && !group.labels.is_empty();
+        let is_same = |known: &&mut Group| is_failed(known) && known.text == group.text && known.hosts == group.hosts;
+        match all.iter_mut().find(is_same).filter(|_| is_failed(&group)) {
+            Some(known) => known.labels.extend(group.labels),
+            None => all.push(group),
+        }
+    }
+    all
+}
+
+/// Returns the labels of items as they stand before what came of them.
+fn items(labels: &[String]) -> String {
+    let more = labels.len().saturating_sub(NAMED);
+    let named: Vec<_> = labels.iter().take(NAMED).map(|label| format!("({label})")).collect();
+    match (named.is_empty(), more) {
+        (true, _) => String::new(),
+        (false, 0) => format!("{}  ", named.join(" ")),
+        (false, more) => format!("{} and {more} more items  ", named.join(" ")),
     }
 }
 
