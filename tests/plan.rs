@@ -115,7 +115,7 @@ fn an_approved_plan_is_done_exactly_and_once() {
     assert_eq!(site.path().join("the.plan").metadata().expect("plan").mode() & 0o777, 0o600);
 
     let shown = site.run(["show", "the.plan"]).success().stdout;
-    for part in ["TASK Configuration", "+port=8080", "HANDLER Told", "skipped", "CHG-7", "signed by  nobody"] {
+    for part in ["TASK Configuration", "+port=8080", "HANDLER Told", "skipped", "CHG-7", "inventory  hosts.ini", "signed by  nobody"] {
         assert!(shown.contains(part), "no {part} in {shown}");
     }
     let json: serde_json::Value = serde_json::from_str(&site.run(["show", "the.plan", "--json"]).success().stdout).expect("JSON");

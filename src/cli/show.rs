@@ -108,7 +108,23 @@ pub(super) fn facts(plan: &Plan) -> Vec<(&'static str, String)> {
     let head = &plan.head;
     let made =
         format!("{} by {} on {}, windlass {}", head.made.strftime("%Y-%m-%d %H:%M:%S UTC"), head.who.user, head.who.machine, head.windlass);
-    let mut facts = vec![("playbooks", head.playbooks.join(" ")), ("made", made)];
+    let mut facts = vec![("playbooks", head.playbooks.join(" "))];
+    // What keeps a plan from being one of all that the playbooks do.
+    let said = |name: &str, of: &serde_json::Value| {
+        let words = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let items = of.get(name).and_then(serde_json::Value::as_array).filter(|items| !items.is_empty());
+        items.map(|items| items.iter().map(words).collect::<Vec<_>>().join(", "))
+    };
+    let flags = head.arguments.get("flags").unwrap_or(&serde_json::Value::Null);
+    for (name, of, told) in [
+        ("inventory", flags, "inventory"),
+        ("limit", flags, "limit"),
+        ("tags", &head.arguments, "tags"),
+        ("skip_tags", &head.arguments, "without"),
+    ] {
+        facts.extend(said(name, of).map(|text| (told, text)));
+    }
+    facts.push(("made", made));
     facts.extend(head.ticket.clone().map(|ticket| ("for", ticket)));
     facts.push(("sha256", plan.digest.clone()));
     facts.push(("signed by", plan.signed_by.clone().unwrap_or_else(|| "nobody".to_owned())));
