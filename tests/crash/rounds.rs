@@ -12,6 +12,9 @@ use crate::running::{Ended, Moment, Running};
 /// What no run may say, however it was disturbed.
 const WRONG: &[&str] = &["panicked", "windlass itself broke", "LATE:", "which is not windlass", "is held by"];
 
+/// How many runs in a row may be killed before they add to the record.
+const IDLE: usize = 30;
+
 /// Hosts and a playbook for them.
 pub trait Scene {
     /// What can be killed besides the controller.
@@ -137,8 +140,8 @@ impl Rounds {
     pub fn round<S: Scene>(&mut self, scene: &mut S, kills: usize, mut plan: impl FnMut(&mut Self) -> Vec<Strike<S::Part>>) -> Round {
         self.rounds += 1;
         let mut round = Round { story: vec![format!("round {}", self.rounds)], ..Round::default() };
-        let (mut last, mut quiet) = (None, 0);
-        while last != Some(0) && quiet <= S::RESUMES {
+        let (mut last, mut quiet, mut idle) = (None, 0, 0);
+        while last != Some(0) && quiet <= S::RESUMES && idle <= IDLE {
             let running = scene.begin();
             self.runs += 1;
             let before = round.killed();
@@ -147,13 +150,14 @@ impl Rounds {
             let ended = round.strike(scene, running, strikes);
             let killed = round.killed() - before;
             quiet = if killed == 0 { quiet + 1 } else { 0 };
+            idle = if ended.fresh == 0 { idle + 1 } else { 0 };
             round.story.push(format!("{what}, killed {killed}: {ended}"));
             round.check(&ended, S::WRONG_HERE);
             round.story.extend(scene.look(&ended));
             last = ended.code;
         }
         if last != Some(0) {
-            round.faults.push(format!("it is not done after {} resumes", S::RESUMES));
+            round.faults.push(format!("it is not done after {quiet} resumes without a kill, and {idle} runs that recorded nothing"));
         }
         round
     }
