@@ -56,7 +56,7 @@ async fn shell(session: &Session, r#become: Option<&Become>, line: &str) -> Resu
         foreseen: Vec::new(),
         steps: Vec::new(),
         alone: false,
-        doubt: None,
+        doubt: Default::default(),
         bound: Vec::new(),
         job: None,
     };

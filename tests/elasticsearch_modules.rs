@@ -21,7 +21,14 @@ use windlass::value::{Map, Value};
 fn task(host: &mut Host, mode: Mode, name: &str, arguments: &Json) -> Outcome {
     let entry = modules::find(name).expect("a module");
     let map: Map = from_json(arguments).as_map().expect("arguments").clone();
-    run_module(|host| (entry.plan)(&map, host), |plan, done, host| (entry.result)(&map, plan, done, host), host, mode, true, None)
+    run_module(
+        |host| (entry.plan)(&map, host),
+        |plan, done, host| (entry.result)(&map, plan, done, host),
+        host,
+        mode,
+        true,
+        &Default::default(),
+    )
 }
 
 /// Runs a task as a check and for real, and again: the check must foresee the change, and the second run must find nothing to do.

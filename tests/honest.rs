@@ -475,6 +475,40 @@ fn variables_that_are_set_on_an_unknown_condition_are_unknown() {
 }
 
 #[test]
+fn what_no_log_hides_is_not_told_as_the_reason_of_a_later_task() {
+    let site = Site::new().file(
+        "site.yml",
+        r#"
+- hosts: localhost
+  gather_facts: false
+  vars: {base: "{{ playbook_dir }}/host"}
+  tasks:
+    - name: asks
+      command: echo hush-hush creates={{ base }}/made
+      no_log: true
+      register: asked
+    - debug: msg={{ asked.stdout }}
+    - copy: {content: x, dest: "{{ base }}/new"}
+      when: asked.rc == 0
+    - stat: {path: "{{ base }}/new"}
+    - slurp: {src: "{{ base }}/made"}
+    - name: checked by a program
+      copy: {content: "hush-hush\n", dest: "{{ base }}/there", validate: "sh -c 'cat %s >&2; false'"}
+      no_log: true
+    - slurp: {src: "{{ base }}/there"}
+    - set_fact: {x: "{{ asked.stdout }}"}
+    - file: {path: "{{ x }}", state: touch}
+"#,
+    );
+    site.write("host/there", "there\n");
+    for form in ["windlass", "ansible", "json"] {
+        let run = site.playbook(&format!("site.yml --check --diff -vvv --output {form}")).success();
+        assert!(!run.all().contains("hush-hush"), "{}", run.all());
+        assert!(run.all().contains("what came of `asks` is hidden by `no_log`"), "{}", run.all());
+    }
+}
+
+#[test]
 fn what_comes_after_an_end_in_doubt_is_unknown() {
     for action in ["end_host", "end_play", "end_batch"] {
         let came = checked(

@@ -227,7 +227,7 @@ fn messages_between_controller_and_agent() {
         job: None,
         steps: vec!["key".to_owned()],
         alone: false,
-        doubt: None,
+        doubt: Default::default(),
         bound: Vec::new(),
     };
     let sample = frame::encode(&ToAgent::Task(task)).expect("encodes");

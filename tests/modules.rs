@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use windlass::change::kept::undo::hindrance;
 use windlass::change::probe::{FileKind, Stat};
-use windlass::change::{Change, Failure, Foreseen, Host, Mode, Outcome, Plan, Probe, Thing, carry_out, digest, run_module, tree};
+use windlass::change::{Change, Doubt, Failure, Foreseen, Host, Mode, Outcome, Plan, Probe, Thing, carry_out, digest, run_module, tree};
 use windlass::modules::{ALL, Controller, Entry, Example, ONE_WAY, Runs};
 use windlass::source::{Sources, yaml};
 use windlass::value::{Map, Value};
@@ -187,8 +187,9 @@ impl Trial {
     }
 
     fn run_with(&self, arguments: &Map, host: &mut Host, mode: Mode, doubt: Option<&str>) -> Outcome {
+        let doubt = Doubt { why: doubt.map(str::to_owned), hidden: false };
         let plan = |host: &dyn Probe| (self.entry.plan)(arguments, host);
-        run_module(plan, |plan, done, host| (self.entry.result)(arguments, plan, done, host), host, mode, true, doubt)
+        run_module(plan, |plan, done, host| (self.entry.result)(arguments, plan, done, host), host, mode, true, &doubt)
     }
 
     fn run(&self, host: &mut Host, mode: Mode) -> Outcome {

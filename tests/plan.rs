@@ -319,6 +319,34 @@ fn unknown_steps_have_to_be_allowed_and_what_they_move_is_refused() {
 }
 
 #[test]
+fn a_temporary_folder_can_be_approved_though_nobody_knows_its_name() {
+    let playbook = r#"
+- hosts: a
+  connection: local
+  gather_facts: false
+  tasks:
+    - name: Room
+      tempfile: {state: directory, path: "{{ playbook_dir }}"}
+      register: room
+    - name: Use
+      copy: {content: "x\n", dest: "{{ room.path }}/used"}
+    - name: Keep
+      copy: {src: "{{ room.path }}/used", dest: "{{ playbook_dir }}/kept", remote_src: true}
+    - name: Gone
+      file: {path: "{{ room.path }}", state: absent}
+"#;
+    let site = Site::new().file("hosts.ini", "a\n").file("site.yml", playbook);
+    let made = plan(&site, "--detailed-exitcode").code(11);
+    assert!(!made.stdout.contains("unknown: `Room`") && made.stdout.contains("unknown: `Use` on a"), "{}", made.stdout);
+    let _ = apply(&site, "--allow-unknown all").success();
+    assert_eq!(site.read("kept"), "x\n");
+    // Another folder than the one approved is refused.
+    site.write("site.yml", &playbook.replace("path: \"{{ playbook_dir }}\"}", "path: \"{{ playbook_dir }}/other\"}"));
+    site.write("other/x", "");
+    let _ = apply(&site, "--allow-unknown all").code(12);
+}
+
+#[test]
 fn what_may_be_done_is_approved_with_what_it_would_do() {
     let playbook = r#"
 - hosts: a

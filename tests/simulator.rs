@@ -473,7 +473,14 @@ impl Modules {
         let map = all.as_map().expect("a map");
         (entry.check)(map).expect("arguments that fit");
         let mut host = Host::new();
-        run_module(|host| (entry.plan)(map, host), |plan, done, host| (entry.result)(map, plan, done, host), &mut host, mode, true, None)
+        run_module(
+            |host| (entry.plan)(map, host),
+            |plan, done, host| (entry.result)(map, plan, done, host),
+            &mut host,
+            mode,
+            true,
+            &Default::default(),
+        )
     }
 
     fn settles(&self, name: &str, arguments: Json) -> Map {

@@ -166,7 +166,7 @@ fn task(module: &str, items: Vec<Map>, mode: Mode) -> Task {
         foreseen: Vec::new(),
         steps: Vec::new(),
         alone: false,
-        doubt: None,
+        doubt: Default::default(),
         bound: Vec::new(),
         job: None,
     }
@@ -489,7 +489,7 @@ async fn a_module_on_the_controller_sees_the_host_and_a_check_shows_what_was_for
         environment: Vec::new(),
         step: None,
         bound: Default::default(),
-        doubt: None,
+        doubt: Default::default(),
     };
     let outcome = session.control(None, control.clone()).await.expect("runs");
     assert!(outcome.changed && outcome.failure.is_none(), "{outcome:?}");

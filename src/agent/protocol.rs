@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::change::kept::{Past, Recall};
 use crate::change::probe::Stat;
 use crate::change::{
-    Bound, Done, Failure, Foreseen, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
+    Bound, Done, Doubt, Failure, Foreseen, GroupEntry, Mode, Outcome, Output, Plan, Program, Request, Response, UnitState, UserEntry,
 };
 use crate::modules;
 use crate::value::Map;
@@ -115,8 +115,8 @@ pub struct Task {
     pub steps: Vec<String>,
     /// Whether what is foreseen is forgotten afterwards: a task that only checks, within a run that does not.
     pub alone: bool,
-    /// Why a check does not know whether it runs at all.
-    pub doubt: Option<String>,
+    /// What a check is told of it besides.
+    pub doubt: Doubt,
     /// What was approved of each item; empty where nothing is bound.
     pub bound: Vec<Bound>,
     /// Where it goes on by itself (`async`): as which job. Its items are told as begun.

@@ -324,7 +324,7 @@ pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::v
             host,
             task.mode,
             task.diff,
-            task.doubt.as_deref(),
+            &task.doubt,
         )
     })
     .unwrap_or_else(failed)

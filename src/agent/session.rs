@@ -19,7 +19,7 @@ use super::upload::Programs;
 use super::{answer, serve};
 use crate::change::doubt::doubted;
 use crate::change::kept::Past;
-use crate::change::{Bound, Done, Failure, Foreseen, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
+use crate::change::{Bound, Done, Doubt, Failure, Foreseen, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
 use crate::connect::{Become, Kind, Links, Settings, Target, Trouble, escalate};
 use crate::modules::Entry;
 use crate::value::Map;
@@ -75,8 +75,8 @@ pub struct Control {
     pub step: Option<String>,
     /// What was approved of it.
     pub bound: Bound,
-    /// Why a check does not know whether it runs at all.
-    pub doubt: Option<String>,
+    /// What a check is told of it besides.
+    pub doubt: Doubt,
 }
 
 fn lock<T>(mutex: &Lock<T>) -> MutexGuard<'_, T> {
@@ -182,7 +182,7 @@ impl Session {
                         &mut host,
                         *mode,
                         *diff,
-                        doubt.as_deref(),
+                        doubt,
                     )
                 })
             });
@@ -464,7 +464,7 @@ const HERE: &str = "here";
 fn controlled(control: &Control, probe: &RemoteProbe) -> Outcome {
     let Control { entry, arguments, mode, bound, doubt, .. } = control;
     let planned = bound.plan(probe, || (entry.plan)(arguments, probe));
-    let plan = match doubted(planned, *mode, doubt.as_deref()) {
+    let plan = match doubted(planned, *mode, doubt) {
         Ok(plan) => plan,
         Err(failure) => return serve::failed(failure),
     };

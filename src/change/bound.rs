@@ -7,6 +7,7 @@
 //! digest too, which two checks can be compared by.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +122,7 @@ fn settle(made: &mut Plan, again: Option<&Plan>) {
 fn is_sure(plan: &Plan) -> bool {
     let known = |attributes: &Attributes| ![attributes.uid, attributes.gid].into_iter().flatten().any(is_foreseen);
     !plan.varies
+        && !plan.anew
         && plan.changes.iter().chain(&plan.on_controller).all(|change| match change {
             Change::Write { after, attributes, .. } => !matches!(after, Content::Unknown(_)) && known(attributes),
             Change::Directory { attributes, .. } => known(attributes),
@@ -153,7 +155,7 @@ const LONGEST_READ: u64 = 16 * 1024 * 1024;
 fn found(plan: &Plan, host: &dyn Probe) -> String {
     let mut text = String::new();
     for change in plan.changes.iter().chain(&plan.on_controller) {
-        let Some(path) = path_of(change) else { continue };
+        let Some(path) = path_of(change).map(|path| lasting(plan, path)) else { continue };
         let stat = host.stat(path, false).ok().flatten();
         let lost = match (change, &stat) {
             (Change::Remove { .. }, Some(stat)) if stat.kind == FileKind::File && stat.size <= LONGEST_READ => {
@@ -165,6 +167,11 @@ fn found(plan: &Plan, host: &dyn Probe) -> String {
         let _ = writeln!(text, "{path:?} {stat:?} {lost:?}");
     }
     text
+}
+
+/// Returns a path as it can be approved.
+fn lasting<'a>(plan: &Plan, path: &'a Path) -> &'a Path {
+    if plan.anew { path.parent().unwrap_or(path) } else { path }
 }
 
 fn exact(key: &[u8; 32], plan: &Plan) -> String {
@@ -181,9 +188,10 @@ fn shape(key: &[u8; 32], plan: &Plan) -> String {
     for change in plan.changes.iter().chain(&plan.on_controller) {
         let line = match change {
             Change::Write { path, before, attributes: of, backup, validate, secret, .. } => {
+                let path = lasting(plan, path);
                 format!("write {path:?} {before:?} {} {backup} {validate:?} {secret}", attributes(of))
             }
-            Change::Directory { path, attributes: of } => format!("directory {path:?} {}", attributes(of)),
+            Change::Directory { path, attributes: of } => format!("directory {:?} {}", lasting(plan, path), attributes(of)),
             Change::Attributes { path, before, after, follow } => {
                 format!("attributes {path:?} {:?} {} {follow}", before.mode, attributes(after))
             }

@@ -1,9 +1,10 @@
 //! Takes a plan further: its changes go to the host, or in a check to the overlay. This is the one `if` of check mode.
 
-use super::doubt::doubted;
+use super::doubt::{Doubt, HIDDEN, doubted};
 use super::kept::Work;
 use super::{Change, Done, Failure, Foreseen, Host, Mode, Outcome, Plan, Probe, Then, Thing, apply, diff};
 use crate::value::{Map, Value, arguments};
+use std::borrow::Cow;
 
 /// Carries a plan out, and says what came of it. `values` are the plan's own; a module's `result` may know better.
 pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<Done>, Outcome) {
@@ -27,9 +28,11 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
     let mut done = Vec::new();
     for (at, change) in plan.changes.iter().enumerate() {
         let difference = if diff { diff::difference(change, host) } else { None };
-        let made = if mode == Mode::Check { host.foresee(change).map(|()| None) } else { noted(host, change).map(Some) };
+        // What is told of it goes on to later tasks, which may not hide it.
+        let told = if plan.hidden { Cow::Owned(change.clone().muted()) } else { Cow::Borrowed(change) };
+        let made = if mode == Mode::Check { host.foresee(&told).map(|()| None) } else { noted(host, change).map(Some) };
         match made {
-            Ok(None) => outcome.foreseen.push(Foreseen::Change(Box::new(change.clone()))),
+            Ok(None) => outcome.foreseen.push(Foreseen::Change(Box::new(told.into_owned()))),
             Ok(Some(what)) => {
                 host.forget(change);
                 done.push(what);
@@ -37,7 +40,7 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
             Err(Failure::Unknown { why, .. }) => {
                 // Whether it would be made, and so those after it.
                 let things = plan.changes.iter().skip(at).flat_map(Change::things);
-                things.for_each(|thing| lose(host, thing, &why, &mut outcome));
+                things.for_each(|thing| lose(host, thing, shared(plan, &why), &mut outcome));
                 outcome.unknown = Some(why);
                 return (done, outcome);
             }
@@ -61,16 +64,21 @@ const MAYBE: &str = "an earlier task may change it: ";
 fn lose_sight(host: &mut Host, plan: &Plan, doubt: &str, diff: bool, outcome: &mut Outcome) {
     for change in &plan.changes {
         let difference = if diff { diff::difference(change, host) } else { None };
-        change.things().into_iter().for_each(|thing| lose(host, thing, doubt, outcome));
+        change.things().into_iter().for_each(|thing| lose(host, thing, shared(plan, doubt), outcome));
         outcome.changed = true;
         outcome.diff.extend(difference);
         outcome.summary.push(diff::summary(change));
     }
     outcome.changed |= plan.lost.is_some();
-    plan.lost.iter().flatten().cloned().for_each(|thing| lose(host, thing, doubt, outcome));
+    plan.lost.iter().flatten().cloned().for_each(|thing| lose(host, thing, shared(plan, doubt), outcome));
     // Nothing of it can be held to what was approved.
     (outcome.planned, outcome.found) = (None, None);
     outcome.unknown = Some(doubt.to_owned());
+}
+
+/// Returns why something is not known, as later tasks may tell it.
+fn shared<'a>(plan: &Plan, why: &'a str) -> &'a str {
+    if plan.hidden { HIDDEN } else { why }
 }
 
 fn lose(host: &mut Host, thing: Thing, why: &str, outcome: &mut Outcome) {
@@ -91,14 +99,14 @@ fn noted(host: &Host, change: &Change) -> Result<Done, Failure> {
     Ok(done)
 }
 
-/// Runs a module: plans, carries the plan out, and asks the module for its result. `doubt` says why it may not run at all, in a check.
+/// Runs a module: plans, carries the plan out, and asks the module for its result. `doubt` counts in a check.
 pub fn run_module(
     plan: impl Fn(&dyn Probe) -> Result<Plan, Failure>,
     result: impl Fn(&Plan, &[Done], &dyn Probe) -> Result<Map, Failure>,
     host: &mut Host,
     mode: Mode,
     diff: bool,
-    doubt: Option<&str>,
+    doubt: &Doubt,
 ) -> Outcome {
     host.set_mode(mode);
     let planned = match doubted(plan(host), mode, doubt) {

@@ -8,6 +8,9 @@ use super::probe::FileKind;
 use super::{Change, Effect, Failure, Mode, Plan, Probe, http};
 use crate::value::{Map, Value};
 
+/// What is said instead of what `no_log` hides.
+pub const HIDDEN: &str = "hidden by `no_log`";
+
 /// Something of a host that a check no longer knows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Thing {
@@ -45,6 +48,15 @@ pub enum Thing {
     Ports,
     /// Something that nobody can name: what a program does is known to its author only.
     Unnamed,
+}
+
+/// What a check is told of a task besides what it asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Doubt {
+    /// Why it may not run at all.
+    pub why: Option<String>,
+    /// Whether later tasks may tell nothing of it (`no_log`).
+    pub hidden: bool,
 }
 
 /// How a module's arguments name what it changes.
@@ -124,6 +136,19 @@ fn placed(dest: &str, sources: Vec<String>, host: &dyn Probe) -> Thing {
 }
 
 impl Change {
+    /// Returns it without what it tells of itself.
+    pub fn muted(mut self) -> Self {
+        match &mut self {
+            Self::Run { summary, .. } => HIDDEN.clone_into(summary),
+            Self::Http { summary, diff, .. } => {
+                HIDDEN.clone_into(summary);
+                *diff = None;
+            }
+            _ => {}
+        }
+        self
+    }
+
     /// Returns what it changes.
     pub fn things(&self) -> Vec<Thing> {
         match self {
@@ -156,24 +181,24 @@ fn changed_by(effect: &Effect) -> Option<Thing> {
     })
 }
 
-/// Returns the plan to carry out, where `doubt` says why the task may not run at all. In a check, what cannot be planned becomes a
+/// Returns the plan to carry out of a task in doubt. In a check, what cannot be planned becomes a
 /// plan that only loses sight of things.
 ///
 /// # Errors
 /// Those of the planning, where it is certain that the task runs.
-pub fn doubted(planned: Result<Plan, Failure>, mode: Mode, doubt: Option<&str>) -> Result<Plan, Failure> {
+pub fn doubted(planned: Result<Plan, Failure>, mode: Mode, doubt: &Doubt) -> Result<Plan, Failure> {
     if mode == Mode::Apply {
         return planned;
     }
-    let doubt = doubt.map(str::to_owned);
+    let Doubt { why: doubt, hidden } = doubt.clone();
     match planned {
-        Ok(plan) => Ok(Plan { doubt, ..plan }),
+        Ok(plan) => Ok(Plan { doubt, hidden, ..plan }),
         Err(Failure::Unknown { why, lost }) => {
             let lost = if lost.is_empty() { vec![Thing::Unnamed] } else { lost };
-            Ok(Plan { doubt: doubt.or(Some(why)), lost: Some(lost), ..Plan::default() })
+            Ok(Plan { doubt: doubt.or(Some(why)), lost: Some(lost), hidden, ..Plan::default() })
         }
         // It would fail, where it runs.
-        Err(_) if doubt.is_some() => Ok(Plan { doubt, ..Plan::default() }),
+        Err(_) if doubt.is_some() => Ok(Plan { doubt, hidden, ..Plan::default() }),
         Err(failure) => Err(failure),
     }
 }

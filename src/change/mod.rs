@@ -43,7 +43,7 @@ pub mod units;
 
 pub use bound::Bound;
 pub use carry::{carry_out, run_module};
-pub use doubt::Thing;
+pub use doubt::{Doubt, Thing};
 pub use failure::Failure;
 pub use host::{Blobs, Host};
 pub use overlay::Overlay;
@@ -87,8 +87,12 @@ pub struct Plan {
     pub found: Option<String>,
     /// Whether the changes are others each time they are planned; no module sets it.
     pub varies: bool,
+    /// Whether what it makes has another name each time: only the folder it is in can be approved.
+    pub anew: bool,
     /// Why a check does not know whether the changes are made at all; no module sets it.
     pub doubt: Option<String>,
+    /// Whether later tasks of a check may tell nothing of it; no module sets it.
+    pub hidden: bool,
     /// What a check loses sight of then, where it could not be planned; no module sets it.
     pub lost: Option<Vec<Thing>>,
 }

@@ -6,10 +6,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Example, Module};
+use crate::change::carry::path_of;
 use crate::change::doubt::Names;
 use crate::change::probe::FileKind;
 use crate::change::{Attributes, Before, Change, Content, Done, Failure, Plan, Probe};
-use crate::value::Map;
+use crate::value::{Map, Value};
 
 /// Makes a temporary file or folder of a new name, for its owner alone. Nothing removes it: that is a task of its own.
 /// In a check the name is one that would be chosen; a run chooses another.
@@ -89,16 +90,19 @@ impl Module for Tempfile {
             },
         };
         let (state, mode) = if self.state == State::File { ("file", "0600") } else { ("directory", "0700") };
-        Ok(Plan::one("a new name is made each time", change)
-            .value("path", path.display().to_string())
+        let because = "a new name is made each time";
+        Ok(Plan { anew: true, ..Plan::one(because, change) }
+            .value("path", Value::unknown(because))
             .value("state", state)
             .value("mode", mode)
             .value("size", 0))
     }
 
     fn result(&self, plan: &Plan, done: &[Done], host: &dyn Probe) -> Result<Map, Failure> {
-        let path = plan.values.get("path").map(ToString::to_string).unwrap_or_default();
-        crate::change::destination::finished(plan.values.clone(), done, host, Path::new(&path))
+        let Some(path) = plan.changes.first().and_then(path_of) else { return Ok(plan.values.clone()) };
+        let mut values = plan.values.clone();
+        values.insert("path".into(), path.display().to_string().into());
+        crate::change::destination::finished(values, done, host, path)
     }
 }
 

@@ -101,7 +101,7 @@ impl AnsibleForm {
                 let shown = if label.is_some() { format!(" {}", dump(false)) } else { dump(false) };
                 self.output.paint(Colour::Cyan, &format!("skipping: {who}{item}{shown}"))
             }
-            Status::Unknown => self.output.paint(Colour::Magenta, &format!("unknown: {who}{item} => {}", result.because)),
+            Status::Unknown => self.output.paint(Colour::Magenta, &format!("unknown: {who}{item} => {}", result.reason())),
             Status::Failed if label.is_some() => {
                 self.output.paint(Colour::Red, &format!("failed: {who} (item={}) => {}", label.unwrap_or_default(), self.dump(result)))
             }

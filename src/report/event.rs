@@ -149,6 +149,13 @@ pub struct TaskResult {
     pub earlier: bool,
 }
 
+impl TaskResult {
+    /// Returns why it came so, or that this is hidden.
+    pub fn reason(&self) -> &str {
+        if self.no_log { "output hidden by `no_log`" } else { &self.because }
+    }
+}
+
 /// How a task ended on a host.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -63,7 +63,7 @@ impl Minimal {
         let is_command = self.module.lock().is_ok_and(|module| COMMANDS.contains(&module.as_str()));
         let text = match result.status {
             Status::Skipped => format!("{host} | {state}"),
-            Status::Unknown => format!("{host} | {state}: {}", result.because),
+            Status::Unknown => format!("{host} | {state}: {}", result.reason()),
             Status::Ok | Status::Changed | Status::Failed if is_command && !result.no_log => self.command(host, state, result),
             Status::Failed => format!("{host} | FAILED! => {}", self.values(result)),
             _ => format!("{host} | {state} => {}", self.values(result)),

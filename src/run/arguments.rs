@@ -232,6 +232,7 @@ impl Step {
             part: String::new(),
             bound: Bound::Free,
             doubt: None,
+            hidden: self.is_secret(&variables, engine),
             invocation,
         };
         match unknown {

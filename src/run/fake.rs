@@ -62,7 +62,7 @@ impl Hands for FakeHands {
             for (index, item) in task.items.iter().enumerate() {
                 let mut outcome = self.outcome(seat, item, task.mode)?;
                 let not_known = item.values().find_map(Value::unknown_part).map(|unknown| unknown.why.clone());
-                outcome.unknown = task.doubt.clone().or(not_known).or(outcome.unknown);
+                outcome.unknown = task.doubt.why.clone().or(not_known).or(outcome.unknown);
                 if task.module == "setup" {
                     let facts = Map::from_iter([("ansible_system".into(), Value::str("Linux"))]);
                     outcome.then.push(Then::Facts { facts, cacheable: true });

@@ -113,7 +113,7 @@ fn module_work(control: Control, notes: Option<kept::Work>) -> Work {
         host.set_work(notes);
         let plan = |probe: &dyn Probe| bound.plan(probe, || (entry.plan)(&arguments, probe));
         let result = |plan: &Plan, done: &[change::Done], probe: &dyn Probe| (entry.result)(&arguments, plan, done, probe);
-        change::run_module(plan, result, host, mode, diff, doubt.as_deref())
+        change::run_module(plan, result, host, mode, diff, &doubt)
     })
 }
 
@@ -283,7 +283,7 @@ mod tests {
             job: None,
             steps: Vec::new(),
             alone: false,
-            doubt: None,
+            doubt: change::Doubt::default(),
             bound: Vec::new(),
         }
     }

@@ -65,6 +65,7 @@ pub mod tags;
 mod task;
 mod then;
 pub mod undo;
+mod unknown;
 pub mod window;
 pub(crate) mod world;
 

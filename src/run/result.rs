@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::change::{Change, Difference, Failure, Foreseen, Mode, Outcome, Then, Thing};
+use crate::change::{Difference, Mode, Outcome, Then};
 use crate::connect::Become;
-use crate::load::playbook::Action;
-use crate::modules::{self, Entry, Runs};
 use crate::report::event::{Status, TaskResult};
 use crate::run::bond::is_refusal;
 use crate::run::controller::SharedEngine;
@@ -15,6 +13,7 @@ use crate::run::host::{Host, Notice};
 use crate::run::replay::{BROKEN_OFF, UNSURE};
 use crate::run::scope::TaskVariables;
 use crate::run::step::{Ended, Ready, Step, Stop};
+use crate::run::unknown::{in_doubt, is_blind, not_known, unknown, with_reason, with_reason_in};
 use crate::source::Diagnostic;
 use crate::value::{Map, Value};
 use crate::vars::Truth;
@@ -140,16 +139,6 @@ impl Step {
         Came { result, register, then: Vec::new(), notice }
     }
 
-    /// Makes unknown what a check did not send to any host, and returns what `register` gets. `told` is `why` as the report has it.
-    fn unseen(&self, result: &mut TaskResult, told: String, why: String) -> Value {
-        result.status = Status::Unknown;
-        result.because = told;
-        if self.changes_hosts() {
-            self.leave_unseen(None);
-        }
-        Value::unknown(why)
-    }
-
     pub(super) fn is_ignored(&self, variables: &TaskVariables, engine: &SharedEngine) -> bool {
         matches!(self.flag(|keywords| keywords.ignore_errors.as_ref(), variables, engine), Ok(Some(true)))
     }
@@ -195,9 +184,10 @@ impl Step {
         self.learn(&outcome, no_log);
         self.note_outcome(ready, &outcome);
         if let Some(why) = unknown(&outcome) {
-            let mut then = if ready.doubt.is_some() { not_known(then, &why) } else { then };
+            let shared = self.shared(&why, no_log);
+            let mut then = if ready.doubt.is_some() { not_known(then, &shared) } else { then };
             then.extend((ready.entry.facts)(&ready.arguments).map(|name| {
-                let facts = Map::from_iter([(name.into(), Value::unknown(why.clone()))]);
+                let facts = Map::from_iter([(name.into(), Value::unknown(shared.clone()))]);
                 (self.whose_facts(ready, variables, engine), Then::Facts { facts, cacheable: false })
             }));
             let is_idle = ready.doubt.is_some() && !outcome.changed && self.task.changed_when.is_empty();
@@ -276,32 +266,16 @@ impl Step {
         if let Some(diff) = told.or(asked) {
             registered.insert("diff".into(), diff);
         }
-        let register = Value::from(registered);
+        let mut register = Value::from(registered);
+        let mut then = then;
+        if no_log && self.run.settings.check {
+            let shared = self.shared("", true);
+            register = with_reason(&register, &shared);
+            then = then.into_iter().map(|(host, then)| (host, with_reason_in(then, &shared))).collect();
+        }
         result.values = values;
         result.values.extend(invocation.map(|invocation| (INVOCATION.into(), invocation)));
         Came { result, register, then: if failed { Vec::new() } else { then }, notice }
-    }
-
-    /// Notes that a check does not know all that this task changes.
-    fn leave_unseen(&self, delegate: Option<&Arc<str>>) {
-        if self.run.settings.check {
-            self.run.hosts.with(delegate.unwrap_or(&self.host), |host| host.unseen = Some(self.name.clone()));
-        }
-    }
-
-    /// Whether the task may change hosts: it is an include, or its module does more than look.
-    fn changes_hosts(&self) -> bool {
-        let Action::Module { name, .. } = &self.task.action else { return true };
-        let looks = |entry: &Entry| entry.looks || matches!(entry.name, "wait_for" | "wait_for_connection");
-        modules::find(name).is_none_or(|entry| entry.runs != Runs::WithoutHost && !looks(entry))
-    }
-
-    /// Returns the task that a check did not run, and whose program may keep this one from failing.
-    fn unseen_before(&self, ready: &Ready) -> Option<String> {
-        // What fails without a look at anything fails in any case.
-        let is_certain = ready.entry.name == "fail" && self.frame.all(&self.task, |keywords| &keywords.when).is_empty();
-        let host = ready.delegate.as_ref().unwrap_or(&self.host);
-        if is_certain || !self.run.settings.check { None } else { self.run.hosts.with(host, |host| host.unseen.clone()) }
     }
 
     /// Whether what only reads looks, in a check, at a host for which changes are foreseen: they may be what it looks for.
@@ -364,30 +338,6 @@ impl Step {
             }
         }
         Ok(())
-    }
-
-    /// Returns what came of a task that a check cannot foresee. `changed_when` may still tell whether it would change something.
-    fn unforeseen(
-        &self,
-        mut result: TaskResult,
-        why: String,
-        then: Vec<(Option<Arc<str>>, Then)>,
-        variables: &TaskVariables,
-        engine: &SharedEngine,
-    ) -> Came {
-        let register = Value::unknown(why.clone());
-        let seen = self.with_result(variables, &register);
-        let conditions: Vec<_> = self.task.changed_when.iter().collect();
-        let changed = if conditions.is_empty() { None } else { self.hold(&conditions, &seen, engine).ok() };
-        let notice = match changed {
-            Some((Truth::No, _)) => None,
-            Some((Truth::Yes, _)) => Some(Notice::Surely),
-            _ => Some(Notice::Perhaps),
-        };
-        result.status = Status::Unknown;
-        result.because = why;
-        result.diagnostic = None;
-        Came { result, register, then, notice }
     }
 
     /// Returns what came of a host that was lost.
@@ -486,42 +436,6 @@ fn note_wrong(values: &mut Map, name: &str, stop: &Stop) {
 
 /// What `no_log` hides is masked elsewhere too from this length on: shorter words would blot out half of every output.
 const LONG_ENOUGH: usize = 8;
-
-/// Why an outcome is not known.
-fn unknown(outcome: &Outcome) -> Option<String> {
-    match (&outcome.unknown, &outcome.failure) {
-        (Some(why), _) | (None, Some(Failure::Unknown { why, .. })) => Some(why.clone()),
-        _ => opaque(outcome),
-    }
-}
-
-/// Why what a program does is not known: in a check one would be run, and nothing is said of what it does.
-fn opaque(outcome: &Outcome) -> Option<String> {
-    let mut told = outcome.changes_foreseen().zip(&outcome.summary);
-    let opaque = told.find(|(change, _)| matches!(change, Change::Run { effects, .. } if effects.is_empty()));
-    opaque.map(|(_, summary)| format!("would {summary}"))
-}
-
-/// Says that a check does not know whether a task is done.
-fn in_doubt(why: &str) -> String {
-    format!("whether it is done is not known: {why}")
-}
-
-/// Whether something may be changed that nobody can name.
-fn is_blind(outcome: &Outcome) -> bool {
-    opaque(outcome).is_some() || outcome.foreseen.iter().any(|foreseen| matches!(foreseen, Foreseen::Lost(Thing::Unnamed, _)))
-}
-
-/// Returns what the run has to do after a task that may not run: to forget what it knew of facts and variables.
-fn not_known(then: Vec<(Option<Arc<str>>, Then)>, why: &str) -> Vec<(Option<Arc<str>>, Then)> {
-    let unknown = |map: Map| map.into_keys().map(|name| (name, Value::unknown(why))).collect::<Map>();
-    let not_known = |(host, then)| match then {
-        Then::Facts { facts, .. } => Some((host, Then::Facts { facts: unknown(facts), cacheable: false })),
-        Then::Variables(variables) => Some((host, Then::Variables(unknown(variables)))),
-        _ => None,
-    };
-    then.into_iter().filter_map(not_known).collect()
-}
 
 /// Modules that register a list of differences; others register one.
 const LISTS_OF_DIFFERENCES: &[&str] = &["blockinfile", "copy", "lineinfile", "template"];

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::agent::protocol;
-use crate::change::{Bound, Failure, Mode, Outcome, Plan};
+use crate::change::{Bound, Doubt, Failure, Mode, Outcome, Plan};
 use crate::load::playbook::{Action, Located, Task};
 use crate::modules::{Entry, Runs};
 use crate::report::event::{Event, Status, TaskResult};
@@ -143,6 +143,8 @@ pub(super) struct Ready {
     pub(super) bound: Bound,
     /// Why a check does not know whether it runs at all.
     pub(super) doubt: Option<String>,
+    /// Whether nothing of it may be told (`no_log`).
+    pub(super) hidden: bool,
     /// What the module is asked for, for who wants to see it.
     pub(super) invocation: Option<Value>,
 }
@@ -162,12 +164,18 @@ impl Ready {
             }
     }
 
+    /// Returns what a check is told of it besides what it asks for.
+    fn uncertainty(&self) -> Doubt {
+        Doubt { why: self.doubt.clone(), hidden: self.hidden }
+    }
+
     /// Whether both can go to the host in one message.
     pub(super) fn goes_with(&self, other: &Self) -> bool {
         self.entry.name == other.entry.name
             && self.seat == other.seat
             && self.mode == other.mode
             && self.doubt == other.doubt
+            && self.hidden == other.hidden
             && self.diff == other.diff
             && self.environment == other.environment
             && self.timeout == other.timeout
@@ -190,7 +198,7 @@ impl Ready {
             job: None,
             steps: self.step.clone().filter(|_| self.mode == Mode::Apply).into_iter().collect(),
             alone: self.alone,
-            doubt: self.doubt.clone(),
+            doubt: self.uncertainty(),
             bound: vec![self.bound.clone()],
         }
     }
@@ -418,7 +426,7 @@ impl Step {
                     environment: ready.environment.clone(),
                     step: ready.step.clone(),
                     bound: ready.bound.clone(),
-                    doubt: ready.doubt.clone(),
+                    doubt: ready.uncertainty(),
                 };
                 hands.control(&ready.seat, control).await
             }
@@ -443,7 +451,7 @@ impl Step {
             return;
         }
         let changes = std::mem::take(&mut outcome.on_controller);
-        let plan = Plan { changes, doubt: ready.doubt.clone(), ..Plan::default() };
+        let plan = Plan { changes, doubt: ready.doubt.clone(), hidden: ready.hidden, ..Plan::default() };
         let done = self.run.hands.here(plan, ready.mode, ready.diff).await;
         outcome.changed |= done.changed;
         outcome.failure = done.failure;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::image::{Dress, Image};
 use super::{Kept, Seen, Store, Was, seen};
 use crate::change::{
-    Before, Change, Content, Effect, Failure, Host, Mode, Outcome, Plan, Probe, Request, UnitAction, UnitState, run_module,
+    Before, Change, Content, Doubt, Effect, Failure, Host, Mode, Outcome, Plan, Probe, Request, UnitAction, UnitState, run_module,
 };
 
 /// Returns why a change could not be undone later, if it could not: for a person, before it is made.
@@ -68,7 +68,7 @@ pub fn take_back(store: &Store, id: &str, host: &mut Host, mode: Mode, diff: boo
         _ => true,
     };
     let is_last = |seen: &Seen| mode == Mode::Check && !is_foreseen(seen);
-    run_module(|probe| plan(store, id, probe, &is_last), |plan, _, _| Ok(plan.values.clone()), host, mode, diff, None)
+    run_module(|probe| plan(store, id, probe, &is_last), |plan, _, _| Ok(plan.values.clone()), host, mode, diff, &Doubt::default())
 }
 
 /// Plans the way back of one change. `is_last` tells the users and groups of which this is the last change that the run made.
