@@ -1,4 +1,5 @@
-//! Logging in: keys the user named, the password, keys of the ssh-agent, keys with the usual names, in this order.
+//! Logging in: keys the user named, the password, keys of the ssh-agent, keys with the usual names, in this order; where
+//! passwords are preferred to keys, the password first.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,12 +47,18 @@ struct Attempt<'a> {
 
 impl Attempt<'_> {
     async fn all(&mut self) -> bool {
+        let place = |wanted: MethodKind| self.hop.methods.iter().position(|method| *method == wanted);
+        let password = place(MethodKind::Password).into_iter().chain(place(MethodKind::KeyboardInteractive)).min();
+        let is_first = password.is_some_and(|at| place(MethodKind::PublicKey).is_some_and(|key| at < key));
+        if is_first && self.password().await {
+            return true;
+        }
         for path in &self.hop.identities.clone() {
             if self.key_file(path, true).await {
                 return true;
             }
         }
-        self.password().await || self.agent().await || self.usual_keys().await
+        (!is_first && self.password().await) || self.agent().await || self.usual_keys().await
     }
 
     async fn usual_keys(&mut self) -> bool {
@@ -64,7 +71,7 @@ impl Attempt<'_> {
     }
 
     fn may(&self, method: MethodKind) -> bool {
-        self.broken.is_none() && self.offers.as_ref().is_none_or(|offers| offers.contains(&method))
+        self.broken.is_none() && self.hop.methods.contains(&method) && self.offers.as_ref().is_none_or(|offers| offers.contains(&method))
     }
 
     fn heard(&mut self, result: Result<AuthResult, russh::Error>) -> bool {
@@ -229,6 +236,12 @@ impl Attempt<'_> {
             "there was nothing to try: no key, no password, no ssh-agent".to_owned()
         } else {
             format!("tried {}", self.tried.join(", "))
+        };
+        // The ways that the SSH options leave out.
+        let tried = match self.hop.methods.iter().map(<&str>::from).collect::<Vec<_>>() {
+            methods if methods.len() == 3 => tried,
+            methods if methods.is_empty() => format!("{tried} (the SSH options leave no way to log in)"),
+            methods => format!("{tried} (the SSH options leave only {})", methods.join(", ")),
         };
         let offers = self.offers.map(|offers| offers.iter().map(<&str>::from).collect::<Vec<_>>().join(", "));
         let end = match (self.broken, offers) {

@@ -1,5 +1,7 @@
 //! SSH options by name, as `ssh_config` has them and as `-o` and the short flags in `ansible_ssh_common_args` give them.
 
+use russh::MethodKind;
+
 use super::trouble::{Kind, Trouble};
 
 /// Options of one connection. What is said first holds, but identity files add up.
@@ -11,6 +13,10 @@ pub struct Options {
     pub port: Option<u16>,
     pub identity_files: Vec<String>,
     pub identities_only: Option<bool>,
+    pub by_key: Option<bool>,
+    pub by_password: Option<bool>,
+    pub by_questions: Option<bool>,
+    pub preferred: Option<String>,
     pub identity_agent: Option<String>,
     pub proxy_jump: Option<String>,
     pub proxy_command: Option<String>,
@@ -68,14 +74,9 @@ const HARMLESS: &[&str] = &[
     "gssapiauthentication",
     "gssapidelegatecredentials",
     "hashknownhosts",
-    "kbdinteractiveauthentication",
     "loglevel",
     "numberofpasswordprompts",
-    "passwordauthentication",
     "permitlocalcommand",
-    "preferredauthentications",
-    "pubkeyauthentication",
-    "challengeresponseauthentication",
     "sendenv",
     "setenv",
     "requesttty",
@@ -144,6 +145,11 @@ impl Options {
                 }
             }
             "identitiesonly" => first(&mut self.identities_only, yes_or_no(&text)?),
+            // `unbound` and `host-bound` are of the protocol, and both mean yes.
+            "pubkeyauthentication" => first(&mut self.by_key, !text.eq_ignore_ascii_case("no")),
+            "passwordauthentication" => first(&mut self.by_password, yes_or_no(&text)?),
+            "kbdinteractiveauthentication" | "challengeresponseauthentication" => first(&mut self.by_questions, yes_or_no(&text)?),
+            "preferredauthentications" => first(&mut self.preferred, text),
             "identityagent" => first(&mut self.identity_agent, text),
             "userknownhostsfile" => first(&mut self.user_known_hosts, words()),
             "globalknownhostsfile" => first(&mut self.global_known_hosts, words()),
@@ -169,6 +175,21 @@ impl Options {
         Ok(Taken::Used)
     }
 
+    /// Returns the ways to log in that are wanted, the preferred first: a key, a password, the password in answer to questions.
+    pub fn methods(&self) -> Vec<MethodKind> {
+        let known = [
+            (MethodKind::PublicKey, self.by_key, "publickey"),
+            (MethodKind::Password, self.by_password, "password"),
+            (MethodKind::KeyboardInteractive, self.by_questions, "keyboard-interactive"),
+        ];
+        let wanted = known.into_iter().filter(|(_, wanted, _)| wanted.unwrap_or(true));
+        let Some(preferred) = &self.preferred else { return wanted.map(|(method, ..)| method).collect() };
+        let at = |name: &str| preferred.split(',').position(|word| word.trim().eq_ignore_ascii_case(name));
+        let mut wanted: Vec<_> = wanted.filter_map(|(method, _, name)| Some((at(name)?, method))).collect();
+        wanted.sort_by_key(|(at, _)| *at);
+        wanted.into_iter().map(|(_, method)| method).collect()
+    }
+
     /// Adds what `later` says and this does not.
     pub fn fill(&mut self, later: Self) {
         fn or<T>(ours: &mut Option<T>, theirs: Option<T>) {
@@ -181,6 +202,10 @@ impl Options {
         or(&mut self.port, later.port);
         self.identity_files.extend(later.identity_files);
         or(&mut self.identities_only, later.identities_only);
+        or(&mut self.by_key, later.by_key);
+        or(&mut self.by_password, later.by_password);
+        or(&mut self.by_questions, later.by_questions);
+        or(&mut self.preferred, later.preferred);
         or(&mut self.identity_agent, later.identity_agent);
         if self.proxy_jump.is_none() && self.proxy_command.is_none() {
             self.proxy_jump = later.proxy_jump;
@@ -377,6 +402,20 @@ mod tests {
         assert_eq!(read.options.strict, Some(Strict::AcceptNew));
         assert_eq!(read.options.alive_interval, Some(60));
         assert_eq!(read.config_file.as_deref(), Some("none"));
+    }
+
+    #[test]
+    fn ways_to_log_in_can_be_left_out_and_put_in_order() {
+        use MethodKind::{KeyboardInteractive, Password, PublicKey};
+        for (text, wanted) in [
+            ("-C", vec![PublicKey, Password, KeyboardInteractive]),
+            ("-o PubkeyAuthentication=no", vec![Password, KeyboardInteractive]),
+            ("-o PasswordAuthentication=no -o KbdInteractiveAuthentication=no", vec![PublicKey]),
+            ("-o PreferredAuthentications=password,gssapi-with-mic,publickey", vec![Password, PublicKey]),
+            ("-o PreferredAuthentications=publickey -o PubkeyAuthentication=no", vec![]),
+        ] {
+            assert_eq!(read(text).expect(text).options.methods(), wanted, "{text}");
+        }
     }
 
     #[test]

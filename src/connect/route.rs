@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use russh::MethodKind;
+
 use super::Target;
 use super::config::Config;
 use super::options::{self, Options, Strict};
@@ -34,6 +36,8 @@ pub struct Hop {
     pub agent_socket: Option<PathBuf>,
     /// Whether of the agent's keys only those are used that a named file has too.
     pub identities_only: bool,
+    /// The ways to log in that are tried, the preferred first.
+    pub methods: Vec<MethodKind>,
     /// The name in `known_hosts`.
     pub known_as: String,
     /// Whether the plain name without the port counts too.
@@ -149,7 +153,7 @@ fn parse_jump(text: &str) -> Option<(Option<String>, String, Option<u16>)> {
 }
 
 fn assemble(name: &str, alias: &str, options: Options, settings: &Settings) -> Hop {
-    let port = options.port.unwrap_or(22);
+    let (methods, port) = (options.methods(), options.port.unwrap_or(22));
     let user = options.user.unwrap_or_else(|| settings.login.clone());
     let host = options.host_name.map_or_else(|| alias.to_owned(), |text| text.replace("%h", alias).replace("%%", "%"));
     let expand = |text: &String| {
@@ -202,6 +206,7 @@ fn assemble(name: &str, alias: &str, options: Options, settings: &Settings) -> H
         usual_identities: if named.is_empty() { usual.collect() } else { Vec::new() },
         identities: named,
         identities_only: options.identities_only.unwrap_or(false),
+        methods,
         agent_socket,
         known_hosts: users.into_iter().chain(global).collect(),
         strict: options.strict.unwrap_or(Strict::Yes),

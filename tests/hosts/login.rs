@@ -20,6 +20,15 @@ fn who_may_log_in_does_and_who_may_not_is_told_why() {
     assert_eq!((run.count("h1", "ok"), run.count("h2", "ok")), (2, 2), "{}", run.all());
     has(&run.all(), &["I am ops"]);
 
+    // The key would do, but is not wanted.
+    let run = play(&site, "--ssh-extra-args=-oPubkeyAuthentication=no").code(4);
+    has(&run.all(), &["h1 refused the login of `ops`", "(the SSH options leave only password, keyboard-interactive)"]);
+    site.write("right", "s3cret\n");
+    for option in ["PubkeyAuthentication=no", "PreferredAuthentications=password"] {
+        let run = play(&site, &format!("--ssh-extra-args=-o{option} --connection-password-file right")).success();
+        has(&run.all(), &["I am ops"]);
+    }
+
     a_password_opens_too(&hosts, &site);
     questions_are_answered(&hosts, &site);
     the_way_leads_through_another_host(&hosts, &site);
@@ -47,7 +56,6 @@ fn a_password_opens_too(hosts: &Hosts, site: &Site) {
     let text = site.read("hosts.ini");
     let without_key: String = text.lines().filter(|line| !line.contains("private_key")).map(|line| format!("{line}\n")).collect();
     site.write("hosts.ini", &without_key);
-    site.write("right", "s3cret\n");
     site.write("wrong", "sesame\n");
     let run = play(site, "--connection-password-file right").success();
     has(&run.all(), &["I am ops"]);
