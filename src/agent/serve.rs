@@ -18,8 +18,10 @@ use super::line::{self, Line};
 use super::protocol::{FromAgent, RunIdentity, Task, ToAgent, Undo, VERSION};
 use crate::change::host::Blobs;
 use crate::change::kept::{Store, Work, is_opaque, store, undo};
-use crate::change::{Failure, Foreseen, Host, Mode, Outcome, Probe as _, carry_out, jobs, keeper, programs, run_module, temporary};
-use crate::modules;
+use crate::change::{
+    Bound, Doubt, Failure, Foreseen, Host, Mode, Outcome, Probe as _, carry_out, jobs, keeper, programs, run_module, temporary,
+};
+use crate::modules::{self, Entry};
 
 /// How the line begins by which the controller finds the start of the conversation, after whatever login scripts print.
 pub const MARK: &str = "windlass:";
@@ -317,17 +319,27 @@ pub fn one_item(host: &mut Host, task: &Task, index: usize, arguments: &crate::v
         return failed(Failure::failed(format!("this agent has no module `{}`", task.module)));
     };
     let bound = task.bound.get(index).cloned().unwrap_or_default();
-    guarded(|| {
-        run_module(
-            |probe| bound.plan(probe, || (entry.plan)(arguments, probe)),
-            |plan, done, probe| (entry.result)(arguments, plan, done, probe),
-            host,
-            task.mode,
-            task.diff,
-            &task.doubt,
-        )
-    })
-    .unwrap_or_else(failed)
+    guarded(|| bound_module(host, entry, arguments, &bound, task.mode, task.diff, &task.doubt)).unwrap_or_else(failed)
+}
+
+/// Runs a module as far as it is what was approved.
+pub fn bound_module(
+    host: &mut Host,
+    entry: &Entry,
+    arguments: &crate::value::Map,
+    bound: &Bound,
+    mode: Mode,
+    diff: bool,
+    doubt: &Doubt,
+) -> Outcome {
+    run_module(
+        |probe| bound.plan(probe, || (entry.plan)(arguments, probe)),
+        |plan, done, probe| (entry.result)(arguments, plan, done, probe),
+        host,
+        mode,
+        diff,
+        doubt,
+    )
 }
 
 /// Takes in what other agents of this host foresaw.

@@ -19,7 +19,7 @@ use super::upload::Programs;
 use super::{answer, serve};
 use crate::change::doubt::doubted;
 use crate::change::kept::Past;
-use crate::change::{Bound, Done, Doubt, Failure, Foreseen, Host, Mode, Outcome, Output, Plan, carry_out, programs, run_module};
+use crate::change::{Bound, Done, Doubt, Failure, Foreseen, Host, Mode, Outcome, Output, Plan, carry_out, programs};
 use crate::connect::{Become, Kind, Links, Settings, Target, Trouble, escalate};
 use crate::modules::Entry;
 use crate::value::Map;
@@ -175,16 +175,7 @@ impl Session {
                 serve::foresee(&mut host, &news)?;
                 host.set_environment(control.environment.clone());
                 let Control { entry, arguments, mode, diff, bound, doubt, .. } = &control;
-                serve::guarded(|| {
-                    run_module(
-                        |probe| bound.plan(probe, || (entry.plan)(arguments, probe)),
-                        |plan, done, probe| (entry.result)(arguments, plan, done, probe),
-                        &mut host,
-                        *mode,
-                        *diff,
-                        doubt,
-                    )
-                })
+                serve::guarded(|| serve::bound_module(&mut host, entry, arguments, bound, *mode, *diff, doubt))
             });
             let outcome = ran.await?.unwrap_or_else(serve::failed);
             self.keep(HERE, &outcome);

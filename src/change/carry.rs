@@ -21,7 +21,7 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
         changed: !plan.on_controller.is_empty(),
         ..Outcome::default()
     };
-    if let (Some(doubt), Mode::Check) = (&plan.doubt, mode) {
+    if let (Some(doubt), Mode::Check) = (&plan.doubt.why, mode) {
         lose_sight(host, plan, doubt, diff, &mut outcome);
         return (Vec::new(), outcome);
     }
@@ -29,7 +29,7 @@ pub fn carry_out(host: &mut Host, plan: &Plan, mode: Mode, diff: bool) -> (Vec<D
     for (at, change) in plan.changes.iter().enumerate() {
         let difference = if diff { diff::difference(change, host) } else { None };
         // What is told of it goes on to later tasks, which may not hide it.
-        let told = if plan.hidden { Cow::Owned(change.clone().muted()) } else { Cow::Borrowed(change) };
+        let told = if plan.doubt.hidden { Cow::Owned(change.clone().muted()) } else { Cow::Borrowed(change) };
         let made = if mode == Mode::Check { host.foresee(&told).map(|()| None) } else { noted(host, change).map(Some) };
         match made {
             Ok(None) => outcome.foreseen.push(Foreseen::Change(Box::new(told.into_owned()))),
@@ -78,7 +78,7 @@ fn lose_sight(host: &mut Host, plan: &Plan, doubt: &str, diff: bool, outcome: &m
 
 /// Returns why something is not known, as later tasks may tell it.
 fn shared<'a>(plan: &Plan, why: &'a str) -> &'a str {
-    if plan.hidden { HIDDEN } else { why }
+    if plan.doubt.hidden { HIDDEN } else { why }
 }
 
 fn lose(host: &mut Host, thing: Thing, why: &str, outcome: &mut Outcome) {

@@ -190,15 +190,16 @@ pub fn doubted(planned: Result<Plan, Failure>, mode: Mode, doubt: &Doubt) -> Res
     if mode == Mode::Apply {
         return planned;
     }
-    let Doubt { why: doubt, hidden } = doubt.clone();
+    let doubt = doubt.clone();
     match planned {
-        Ok(plan) => Ok(Plan { doubt, hidden, ..plan }),
+        Ok(plan) => Ok(Plan { doubt, ..plan }),
         Err(Failure::Unknown { why, lost }) => {
             let lost = if lost.is_empty() { vec![Thing::Unnamed] } else { lost };
-            Ok(Plan { doubt: doubt.or(Some(why)), lost: Some(lost), hidden, ..Plan::default() })
+            let doubt = Doubt { why: doubt.why.or(Some(why)), ..doubt };
+            Ok(Plan { doubt, lost: Some(lost), ..Plan::default() })
         }
         // It would fail, where it runs.
-        Err(_) if doubt.is_some() => Ok(Plan { doubt, hidden, ..Plan::default() }),
+        Err(_) if doubt.why.is_some() => Ok(Plan { doubt, ..Plan::default() }),
         Err(failure) => Err(failure),
     }
 }

@@ -30,6 +30,7 @@ pub mod http;
 pub mod jobs;
 pub mod keeper;
 pub mod kept;
+pub mod outcome;
 pub mod overlay;
 pub mod packages;
 pub mod picture;
@@ -46,6 +47,7 @@ pub use carry::{carry_out, run_module};
 pub use doubt::{Doubt, Thing};
 pub use failure::Failure;
 pub use host::{Blobs, Host};
+pub use outcome::{Difference, Foreseen, Outcome};
 pub use overlay::Overlay;
 pub use probe::Probe;
 
@@ -89,10 +91,8 @@ pub struct Plan {
     pub varies: bool,
     /// Whether what it makes has another name each time: only the folder it is in can be approved.
     pub anew: bool,
-    /// Why a check does not know whether the changes are made at all; no module sets it.
-    pub doubt: Option<String>,
-    /// Whether later tasks of a check may tell nothing of it; no module sets it.
-    pub hidden: bool,
+    /// What a check is told of the task besides; no module sets it.
+    pub doubt: Doubt,
     /// What a check loses sight of then, where it could not be planned; no module sets it.
     pub lost: Option<Vec<Thing>>,
 }
@@ -534,71 +534,4 @@ pub enum Done {
     Ran(Output),
     /// A request was answered.
     Answered(Response),
-}
-
-/// What came of one task (or one item of its loop) on the host's side.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// Whether something changed, or would.
-    pub changed: bool,
-    /// Why there was something, or nothing, to do.
-    pub because: String,
-    /// What `register` gets.
-    pub values: Map,
-    /// What changed, for `--diff`.
-    pub diff: Vec<Difference>,
-    /// What the run has to do then.
-    pub then: Vec<Then>,
-    /// Why it failed, if it did.
-    pub failure: Option<Failure>,
-    /// Why it cannot be predicted, if it cannot: only in a check.
-    pub unknown: Option<String>,
-    /// In a check: what went to the overlay, so that other agents of the same host see it too.
-    pub foreseen: Vec<Foreseen>,
-    /// Changes to make on the controller.
-    pub on_controller: Vec<Change>,
-    /// One line for each change, for a person ("write /etc/motd").
-    pub summary: Vec<String>,
-    /// Things the user should know.
-    pub warnings: Vec<String>,
-    /// Names among `values` whose text is a secret, as [`Plan::secrets`] has them.
-    pub secrets: Vec<String>,
-    /// As [`Plan::planned`].
-    pub planned: Option<String>,
-    /// As [`Plan::found`].
-    pub found: Option<String>,
-}
-
-impl Outcome {
-    /// Returns the changes that a check foresees.
-    pub fn changes_foreseen(&self) -> impl Iterator<Item = &Change> {
-        self.foreseen.iter().filter_map(|foreseen| match foreseen {
-            Foreseen::Change(change) => Some(&**change),
-            Foreseen::Lost(..) => None,
-        })
-    }
-}
-
-/// What a check takes in of a host.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub enum Foreseen {
-    /// This would be changed.
-    Change(Box<Change>),
-    /// This is no longer known, and why.
-    Lost(Thing, String),
-}
-
-/// A difference to show.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Difference {
-    /// What it is about: a path, a setting.
-    pub before_header: String,
-    /// See `before_header`.
-    pub after_header: String,
-    /// The text before; empty where there was nothing.
-    pub before: String,
-    /// The text after.
-    pub after: String,
-    /// Something to say instead of a text difference ("binary", "secret, not shown").
-    pub note: Option<String>,
 }

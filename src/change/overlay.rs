@@ -293,13 +293,9 @@ impl Overlay {
             return Ok(known);
         }
         let found = now()?;
-        let lost = self.lost.iter().find(|(thing, _)| match (thing, &found) {
-            (Thing::User(lost), Some(found)) => *lost == found.name,
-            // A number that nobody has may be the one that it would get.
-            (Thing::User(_), None) => name.parse::<u32>().is_ok(),
-            _ => false,
-        });
-        lost.map_or(Ok(found), |(_, why)| Err(Failure::unknown(why)))
+        let lost = |thing: &Thing| if let Thing::User(name) = thing { Some(name.clone()) } else { None };
+        self.require_seen(name, found.as_ref().map(|user| user.name.as_str()), lost)?;
+        Ok(found)
     }
 
     /// As [`Overlay::user`], of a group.
@@ -312,12 +308,20 @@ impl Overlay {
             return Ok(known);
         }
         let found = now()?;
-        let lost = self.lost.iter().find(|(thing, _)| match (thing, &found) {
-            (Thing::Group(lost), Some(found)) => *lost == found.name,
-            (Thing::Group(_), None) => name.parse::<u32>().is_ok(),
-            _ => false,
-        });
-        lost.map_or(Ok(found), |(_, why)| Err(Failure::unknown(why)))
+        let lost = |thing: &Thing| if let Thing::Group(name) = thing { Some(name.clone()) } else { None };
+        self.require_seen(name, found.as_ref().map(|group| group.name.as_str()), lost)?;
+        Ok(found)
+    }
+
+    /// Fails where a name or number found this account, or none, and sight of it is lost. `lost` returns the name of a lost one of its kind.
+    fn require_seen(&self, name: &str, found: Option<&str>, lost: impl Fn(&Thing) -> Option<String>) -> Result<(), Failure> {
+        let is_it = |of: String| match found {
+            Some(found) => of == found,
+            // A number that nobody has may be the one that it would get.
+            None => name.parse::<u32>().is_ok(),
+        };
+        let known = self.lost.iter().find(|(thing, _)| lost(thing).is_some_and(is_it));
+        known.map_or(Ok(()), |(_, why)| Err(Failure::unknown(why)))
     }
 
     /// Returns the groups of a user, `real` being those of the host.

@@ -103,7 +103,7 @@ impl Walk<'_> {
         if entry.any_argument || arguments.keys().any(|key| key.as_str().is_none_or(|key| key.starts_with('_'))) {
             return;
         }
-        let is_plain = |value: &Value| !has_template(value);
+        let is_plain = |value: &Value| !value.has_template();
         let plain: Map = arguments.iter().filter(|(_, value)| is_plain(value)).map(|(key, value)| (key.clone(), value.clone())).collect();
         let is_whole = plain.len() == arguments.len() && !self.has_defaults;
         let Err(Failure::Argument { argument, message, hint }) = (entry.check)(&plain) else { return };
@@ -150,15 +150,6 @@ impl Walk<'_> {
         if let Some(wrong) = mistake(self.sources, text, span, is_condition) {
             self.found.push(wrong.rule(TEMPLATE_SYNTAX));
         }
-    }
-}
-
-fn has_template(value: &Value) -> bool {
-    match value {
-        Value::Lazy(_) => true,
-        Value::List(items) => items.iter().any(has_template),
-        Value::Map(map) => map.values().any(has_template),
-        _ => false,
     }
 }
 

@@ -126,7 +126,7 @@ impl Terminal {
     /// Returns all there is to tell of a result, the first line being the shortest form.
     fn describe(&self, result: &TaskResult) -> String {
         if result.no_log {
-            return "output hidden by `no_log`".to_owned();
+            return result.reason().to_owned();
         }
         let mut first = match result.status {
             Status::Failed | Status::Unreachable if result.diagnostic.is_some() => String::new(),

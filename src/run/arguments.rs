@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::change::{Bound, Failure, Mode};
+use crate::change::{Bound, Doubt, Failure, Mode};
 use crate::load::library;
 use crate::load::playbook::{Action, Keywords, Located, Task};
 use crate::modules::{self, Entry, Runs};
@@ -142,13 +142,16 @@ impl Step {
         let Some(doubt) = self.require_conditions(variables, engine)? else { return self.prepared(variables, engine) };
         // What else is wrong with it may be what its condition is for.
         match self.prepared(variables, engine) {
-            Ok(ready) if ready.is_foreseen() && self.run.settings.check => Ok(Ready { doubt: Some(doubt), ..ready }),
+            Ok(ready) if ready.is_foreseen() && self.run.settings.check => {
+                Ok(Ready { doubt: Doubt { why: Some(doubt), ..ready.doubt }, ..ready })
+            }
             _ => Err(Stop::Doubt(doubt)),
         }
     }
 
     /// As [`Step::prepare`], its conditions aside.
     fn prepared(&self, variables: &TaskVariables, engine: &SharedEngine) -> Result<Ready, Stop> {
+        let hidden = self.is_secret(variables, engine);
         let Action::Module { name, name_span, .. } = &self.task.action else {
             return Err(Diagnostic::error("an include is no module").at(self.task.span).into());
         };
@@ -231,8 +234,7 @@ impl Step {
             alone,
             part: String::new(),
             bound: Bound::Free,
-            doubt: None,
-            hidden: self.is_secret(&variables, engine),
+            doubt: Doubt { why: None, hidden },
             invocation,
         };
         match unknown {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
-use crate::agent::jobs;
 use crate::agent::protocol::{Recalled, RunIdentity, Task, Undo};
+use crate::agent::{jobs, serve};
 use crate::change::kept::{self, Past, Store, store};
 use crate::change::{self, Blobs, Failure, Host, Mode, Outcome, Output, Plan, Probe, Program, programs};
 use crate::connect::Target;
@@ -111,9 +111,7 @@ fn module_work(control: Control, notes: Option<kept::Work>) -> Work {
     let Control { entry, arguments, mode, diff, bound, doubt, .. } = control;
     Box::new(move |host| {
         host.set_work(notes);
-        let plan = |probe: &dyn Probe| bound.plan(probe, || (entry.plan)(&arguments, probe));
-        let result = |plan: &Plan, done: &[change::Done], probe: &dyn Probe| (entry.result)(&arguments, plan, done, probe);
-        change::run_module(plan, result, host, mode, diff, &doubt)
+        serve::bound_module(host, entry, &arguments, &bound, mode, diff, &doubt)
     })
 }
 

@@ -158,7 +158,7 @@ impl Run {
             notifies: ended.notice.is_some(),
         };
         // A template of the user's files belongs to the reading of this process.
-        if has_template(&replay.register) || replay.then.iter().any(|(_, then)| then_has_template(then)) {
+        if replay.register.has_template() || replay.then.iter().any(|(_, then)| then_has_template(then)) {
             return None;
         }
         key.seal(&replay.packed()?).ok()
@@ -447,17 +447,8 @@ pub(super) fn is_unsure(result: &TaskResult) -> bool {
     result.values.contains_key(UNSURE)
 }
 
-fn has_template(value: &Value) -> bool {
-    match value {
-        Value::Lazy(_) => true,
-        Value::List(items) => items.iter().any(has_template),
-        Value::Map(map) => map.values().any(has_template),
-        _ => false,
-    }
-}
-
 fn then_has_template(then: &Then) -> bool {
-    let any = |map: &crate::value::Map| map.values().any(has_template);
+    let any = |map: &crate::value::Map| map.values().any(Value::has_template);
     match then {
         Then::Facts { facts, .. } => any(facts),
         Then::Variables(variables) | Then::AddHost { variables, .. } => any(variables),

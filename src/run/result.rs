@@ -165,7 +165,7 @@ impl Step {
     /// As [`Step::judge`], for an outcome with nothing left to do on the controller.
     pub(super) fn judged(&self, ready: &Ready, outcome: Outcome, variables: &TaskVariables, engine: &SharedEngine) -> Came {
         let is_hidden = outcome.values.get("_ansible_no_log") == Some(&Value::Bool(true));
-        let no_log = is_hidden || self.is_secret(variables, engine);
+        let no_log = is_hidden || ready.doubt.hidden;
         let then = self.addressed(&outcome, ready, variables, engine);
         let mut result = TaskResult {
             status: if outcome.changed { Status::Changed } else { Status::Ok },
@@ -185,13 +185,13 @@ impl Step {
         self.note_outcome(ready, &outcome);
         if let Some(why) = unknown(&outcome) {
             let shared = self.shared(&why, no_log);
-            let mut then = if ready.doubt.is_some() { not_known(then, &shared) } else { then };
+            let mut then = if ready.doubt.why.is_some() { not_known(then, &shared) } else { then };
             then.extend((ready.entry.facts)(&ready.arguments).map(|name| {
                 let facts = Map::from_iter([(name.into(), Value::unknown(shared.clone()))]);
                 (self.whose_facts(ready, variables, engine), Then::Facts { facts, cacheable: false })
             }));
-            let is_idle = ready.doubt.is_some() && !outcome.changed && self.task.changed_when.is_empty();
-            let told = ready.doubt.as_ref().map(|_| in_doubt(&why));
+            let is_idle = ready.doubt.why.is_some() && !outcome.changed && self.task.changed_when.is_empty();
+            let told = ready.doubt.why.as_ref().map(|_| in_doubt(&why));
             let mut came = self.unforeseen(result, why, then, variables, engine);
             came.notice = came.notice.filter(|_| !is_idle);
             came.result.because = told.unwrap_or(came.result.because);

@@ -141,10 +141,8 @@ pub(super) struct Ready {
     pub(super) part: String,
     /// What was approved of it.
     pub(super) bound: Bound,
-    /// Why a check does not know whether it runs at all.
-    pub(super) doubt: Option<String>,
-    /// Whether nothing of it may be told (`no_log`).
-    pub(super) hidden: bool,
+    /// Why a check does not know whether it runs at all, and whether nothing of it may be told (`no_log`).
+    pub(super) doubt: Doubt,
     /// What the module is asked for, for who wants to see it.
     pub(super) invocation: Option<Value>,
 }
@@ -164,18 +162,12 @@ impl Ready {
             }
     }
 
-    /// Returns what a check is told of it besides what it asks for.
-    fn uncertainty(&self) -> Doubt {
-        Doubt { why: self.doubt.clone(), hidden: self.hidden }
-    }
-
     /// Whether both can go to the host in one message.
     pub(super) fn goes_with(&self, other: &Self) -> bool {
         self.entry.name == other.entry.name
             && self.seat == other.seat
             && self.mode == other.mode
             && self.doubt == other.doubt
-            && self.hidden == other.hidden
             && self.diff == other.diff
             && self.environment == other.environment
             && self.timeout == other.timeout
@@ -198,7 +190,7 @@ impl Ready {
             job: None,
             steps: self.step.clone().filter(|_| self.mode == Mode::Apply).into_iter().collect(),
             alone: self.alone,
-            doubt: self.uncertainty(),
+            doubt: self.doubt.clone(),
             bound: vec![self.bound.clone()],
         }
     }
@@ -426,7 +418,7 @@ impl Step {
                     environment: ready.environment.clone(),
                     step: ready.step.clone(),
                     bound: ready.bound.clone(),
-                    doubt: ready.uncertainty(),
+                    doubt: ready.doubt.clone(),
                 };
                 hands.control(&ready.seat, control).await
             }
@@ -451,7 +443,7 @@ impl Step {
             return;
         }
         let changes = std::mem::take(&mut outcome.on_controller);
-        let plan = Plan { changes, doubt: ready.doubt.clone(), hidden: ready.hidden, ..Plan::default() };
+        let plan = Plan { changes, doubt: ready.doubt.clone(), ..Plan::default() };
         let done = self.run.hands.here(plan, ready.mode, ready.diff).await;
         outcome.changed |= done.changed;
         outcome.failure = done.failure;
@@ -504,7 +496,7 @@ fn without_host(ready: &Ready) -> Outcome {
             then: plan.then,
             warnings: plan.warnings,
             secrets: plan.secrets,
-            unknown: ready.doubt.clone(),
+            unknown: ready.doubt.why.clone(),
             ..Outcome::default()
         },
         Err(Failure::Unknown { why, .. }) => Outcome { unknown: Some(why), ..Outcome::default() },

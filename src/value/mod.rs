@@ -158,6 +158,16 @@ impl Value {
         }
     }
 
+    /// Whether this value, or any part of it, is still to be rendered.
+    pub fn has_template(&self) -> bool {
+        match self {
+            Self::Lazy(_) => true,
+            Self::List(items) => items.iter().any(Self::has_template),
+            Self::Map(map) => map.values().any(Self::has_template),
+            _ => false,
+        }
+    }
+
     /// Returns the name that Jinja's `type_debug` and messages use: `str`, `int`, `dict`, ...
     pub fn type_name(&self) -> &'static str {
         match self {
